@@ -1,0 +1,215 @@
+"""Bytes of an IDX file -> uint8 array, and every way such a file can lie.
+
+The format: LeCun, Cortes & Burges, "The MNIST database of handwritten digits", section
+"File formats".
+"""
+
+import hashlib
+import math
+import stat
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+IMAGE_SIZE = 28  # pixels a side
+MAX_BYTES = 1 << 28  # five times the largest MNIST file; whoever promises more is not believed
+UNSIGNED_BYTE = 0x08  # the type code of uint8 values
+MAX_RANK = 3
+GZIP_MAGIC = b"\x1f\x8b"
+CHUNK = 1 << 20  # bytes read or inflated at a time
+
+
+def parse_idx(raw: bytes | bytearray) -> npt.NDArray[np.uint8]:
+    """View the bytes of one uncompressed IDX file as an array.
+
+    Big-endian: two zero bytes, a type code, the rank r, r sizes of 4 bytes, then the values in
+    C order.
+
+    Returns:
+        Images as (n, 28, 28) grey levels 0..255 (0 paper, 255 ink), labels as (n,) class numbers.
+        It shares memory with `raw` and is writable where `raw` is.
+
+    Raises:
+        ValueError: not IDX, not unsigned bytes, rank not in 1..3, or not as many bytes as the sizes
+            promise.
+    """
+    sizes = _sizes(raw)
+    promised = _num_bytes(sizes)
+    if len(raw) != promised:
+        raise ValueError(f"its sizes {sizes} promise {promised} bytes but {len(raw)} are there")
+    return np.frombuffer(raw, dtype=np.uint8, offset=_header_bytes(sizes)).reshape(sizes)
+
+
+def find_idx(folder: Path, name: str) -> Path | None:
+    """`name` or else `name`.gz in `folder`, None where neither is there."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return path
+    return None
+
+
+def read_idx(
+    path: Path, *, sha256: str | None = None, max_bytes: int = MAX_BYTES
+) -> npt.NDArray[np.uint8]:
+    """Read one IDX file, plain or gzipped (its content tells, not its name).
+
+    Memory grows with what the file really holds, up to what its header promises, and never beyond
+    `max_bytes`.
+
+    Args:
+        sha256: hex digest of the decompressed file.
+
+    Raises:
+        ValueError: the file cannot be read or is not what it should be; the message begins with
+            the path.
+    """
+    try:
+        content = _content(path, max_bytes)
+        values = parse_idx(content)
+        found = hashlib.sha256(content).hexdigest() if sha256 else None
+        if sha256 and found != sha256.lower():
+            raise ValueError(f"its SHA-256 is {found}, not {sha256}")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except zlib.error as error:
+        raise ValueError(_damaged(path, f"its gzip data are damaged ({error})")) from error
+    except ValueError as error:
+        raise ValueError(_damaged(path, str(error))) from error
+    return values
+
+
+def read_split(
+    folder: Path, prefix: str, *, num_classes: int, sha256: Mapping[str, str]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Read the two files of a split by their official names, and check that they belong together.
+
+    Args:
+        prefix: "train" or "t10k".
+        sha256: file name without .gz -> hex digest of the decompressed file; a name left out is
+            not checked.
+
+    Returns:
+        Images (n, 28, 28) and labels (n,) in 0..num_classes-1, n >= 1.
+
+    Raises:
+        FileNotFoundError: at least one of the files is not in `folder`.
+        ValueError: a file is damaged, or the two do not make a split.
+    """
+    names = split_names(prefix)
+    found = {name: find_idx(folder, name) for name in names}
+    if missing := [f"{name}[.gz]" for name, path in found.items() if path is None]:
+        raise FileNotFoundError(f"{folder}: no MNIST files there (looked for {', '.join(missing)})")
+    image_path, label_path = (path for path in found.values() if path is not None)
+
+    images = read_idx(image_path, sha256=sha256.get(names[0]))
+    if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ValueError(_damaged(image_path, _misfit(images, "images (n, 28, 28)")))
+    labels = read_idx(label_path, sha256=sha256.get(names[1]))
+    if labels.ndim != 1:
+        raise ValueError(_damaged(label_path, _misfit(labels, "labels (n,)")))
+    if len(images) == 0:
+        raise ValueError(_damaged(image_path, "there is no image in it"))
+    if len(images) != len(labels):
+        problem = f"it has {len(labels)} labels for the {len(images)} images of {image_path.name}"
+        raise ValueError(_damaged(label_path, problem))
+    if labels.max() >= num_classes:
+        index = int((labels >= num_classes).argmax())
+        problem = f"label {index} is {labels[index]}, not in 0..{num_classes - 1}"
+        raise ValueError(_damaged(label_path, problem))
+    return images, labels
+
+
+def split_names(prefix: str) -> tuple[str, str]:
+    """The official names of the image file and the label file of split "train" or "t10k"."""
+    if prefix not in ("train", "t10k"):
+        raise ValueError(f'split "{prefix}" is not one of "train", "t10k"')
+    return f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+
+
+def _sizes(head: bytes | bytearray) -> tuple[int, ...]:
+    """The r sizes that the first bytes of an IDX file announce."""
+    if not head:
+        raise ValueError("it is empty")
+    if len(head) < 4 or head[:2] != b"\0\0":
+        raise ValueError(f"it is not an IDX file (it begins with {bytes(head[:8])!r})")
+    if head[2] != UNSIGNED_BYTE:
+        raise ValueError(f"its values have type code 0x{head[2]:02x}, not 0x08 (unsigned bytes)")
+    rank = head[3]
+    if not 1 <= rank <= MAX_RANK:
+        raise ValueError(f"it has rank {rank}, not 1..{MAX_RANK}")
+    if len(head) < 4 + 4 * rank:
+        raise ValueError(f"it ends within its header, after {len(head)} bytes")
+    return tuple(int.from_bytes(head[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
+
+
+def _header_bytes(sizes: tuple[int, ...]) -> int:
+    return 4 + 4 * len(sizes)
+
+
+def _num_bytes(sizes: tuple[int, ...]) -> int:
+    """Of the whole file, header included. Python integers: forged sizes do not overflow."""
+    return _header_bytes(sizes) + math.prod(sizes)
+
+
+def _content(path: Path, max_bytes: int) -> bytearray:
+    """The uncompressed bytes of a file, just as many as its own header promises."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for a writer
+        raise ValueError("it is not a regular file")
+    if status.st_size > max_bytes:
+        raise ValueError(f"it has {status.st_size} bytes, more than the {max_bytes} allowed")
+    with path.open("rb", buffering=0) as file:
+        compressed = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        source = _Inflated(file) if compressed else file
+        content = bytearray()
+        _fill(content, source, _header_bytes((0,) * MAX_RANK))
+        sizes = _sizes(content)
+        promised = _num_bytes(sizes)
+        if promised > max_bytes:
+            raise ValueError(
+                f"its sizes {sizes} promise {promised} bytes, more than the {max_bytes} allowed"
+            )
+        _fill(content, source, promised + 1)
+    if len(content) > promised:
+        raise ValueError(f"its sizes {sizes} promise {promised} bytes but more are there")
+    return content
+
+
+def _fill(content: bytearray, source: "BinaryIO | _Inflated", size: int) -> None:
+    """Read on until `content` has `size` bytes or `source` ends."""
+    while len(content) < size and (piece := source.read(min(CHUNK, size - len(content)))):
+        content += piece
+
+
+class _Inflated:
+    """The bytes inside a gzip file of one member (as published), a bounded piece at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._inflater = zlib.decompressobj(wbits=31)  # 31: gzip header, CRC-32 and length checked
+
+    def read(self, size: int) -> bytes:
+        """1..size bytes, b"" at the end."""
+        while not self._inflater.eof:
+            compressed = self._inflater.unconsumed_tail or self._file.read(CHUNK)
+            # Also when the file has ended: output may still wait inside the inflater.
+            if piece := self._inflater.decompress(compressed, size):
+                return piece
+            if not compressed and not self._inflater.eof:
+                raise ValueError("its gzip data end too early")
+        if self._inflater.unused_data or self._file.read(1):
+            raise ValueError("there are bytes after the end of its gzip data")
+        return b""
+
+
+def _misfit(values: npt.NDArray[np.uint8], expected: str) -> str:
+    return f"it holds values of shape {values.shape} where {expected} belong (files swapped?)"
+
+
+def _damaged(path: Path, problem: str) -> str:
+    return f"{path}: {problem}. Delete it and fetch it again."
