@@ -1,0 +1,1 @@
+"""A research bench for MNIST."""

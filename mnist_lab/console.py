@@ -1,0 +1,160 @@
+"""What a person sees of a run: on the screen, and the same in train.log."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console as RichConsole
+from rich.console import RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
+
+LOG_WIDTH = 120  # columns of train.log
+REFRESH_S = 0.1  # seconds between two drawings of the progress bar
+
+
+class Console:
+    """Prints to the screen and to a run's log; a context that also catches warnings into the log.
+
+    Args:
+        quiet: the log only, as in a sweep's worker.
+    """
+
+    def __init__(self, log: Path, *, quiet: bool = False) -> None:
+        self.screen = RichConsole(quiet=quiet, highlight=False)
+        self.file = log.open("a")
+        self.log = RichConsole(file=self.file, width=LOG_WIDTH, highlight=False)
+        self.bar: Progress | None = None
+        self.drawn = 0.0
+        self.caught = warnings.catch_warnings()
+
+    def __enter__(self) -> Console:
+        self.caught.__enter__()
+        warnings.showwarning = self._show_warning  # type: ignore[assignment]
+        # Lightning's own lines about devices and tips repeat or advertise; ours say what matters.
+        for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end_bar()
+        self.caught.__exit__(kind, value, traceback)
+        self.file.close()
+
+    def _show_warning(
+        self, message: object, category: type[Warning], filename: str, lineno: int, *_: object
+    ) -> None:
+        self.log.print(f"{filename}:{lineno}: {category.__name__}: {message}", markup=False)
+
+    def print(self, renderable: RenderableType = "") -> None:
+        self.screen.print(renderable)
+        self.log.print(renderable)
+        self.file.flush()
+
+    def warn(self, text: str) -> None:
+        self.print(f"[bold yellow]WARNING[/] {text}")
+
+    def log_traceback(self) -> None:
+        """Write the exception being handled to train.log, whole."""
+        import traceback
+
+        self.log.print(traceback.format_exc(), markup=False, soft_wrap=True)
+        self.file.flush()
+
+    def start_bar(self, label: str, total: int) -> None:
+        self.end_bar()
+        if self.screen.is_terminal and not self.screen.quiet:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self.screen,
+                transient=True,
+                auto_refresh=False,
+            )
+            self.bar.add_task(label, total=total, figures="")
+            self.bar.start()
+
+    def draw_bar(self, done: int, figures: str) -> None:
+        self.drawn = time.monotonic()
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=done, figures=figures, refresh=True)
+
+    @property
+    def bar_is_due(self) -> bool:
+        """Whether to draw now: figures are only fetched from the device when they are shown."""
+        return self.bar is not None and time.monotonic() - self.drawn > REFRESH_S
+
+    def end_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def layer_table(summary: ModelSummary) -> Table:
+    """Layers with the shapes that they give out and their parameters; from Lightning's summary."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, side in (("layer", "left"), ("output", "left"), ("parameters", "right")):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    rows = zip(
+        summary.layer_names, summary.layer_types, summary.out_sizes, summary.param_nums, strict=True
+    )
+    for name, kind, size, num_params in rows:
+        if "." in name:  # the leaves of `layers`; metrics and the container itself are no layers
+            shape = " x ".join(str(n) for n in size[1:]) if isinstance(size, list) else "-"
+            table.add_row(kind, shape, f"{num_params:,}" if num_params else "-")
+    return table
+
+
+def epoch_line(row: Mapping[str, float], max_epochs: int) -> str:
+    """One line an epoch: loss in nats, accuracy in percent."""
+    width = len(str(max_epochs))
+    text = (
+        f"epoch {row['epoch']:{width}.0f}/{max_epochs}   "
+        f"train loss {row['train/loss']:.4f} acc {percent(row['train/acc'])}"
+    )
+    if "val/loss" in row:
+        text += f"   val loss {row['val/loss']:.4f} acc {percent(row['val/acc'])}"
+    return f"{text}   {row['seconds']:.1f} s"
+
+
+def result_table(metrics: Mapping[str, Any], directory: Path) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    best = "-"
+    if "test/acc_best" in metrics:
+        best = f"{percent(metrics['test/acc_best'])}  (epoch {metrics['best_epoch']})"
+    for name, value in (
+        ("data set", metrics["data"]),
+        ("test loss", f"{metrics['test/loss']:.4f}"),
+        ("test accuracy, last epoch", percent(metrics["test/acc"])),
+        ("test accuracy, best validation epoch", best),
+        ("training accuracy, dropout off", percent(metrics["train/acc_eval"])),
+        ("gap, training - test", f"{100 * metrics['gap']:.2f} points"),
+        ("parameters", f"{metrics['num_params']:,}"),
+        ("seconds of training", f"{metrics['seconds']:.1f}"),
+        ("run directory", str(directory)),
+    ):
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,21 @@
+"""What the user can mend, told apart from what is our fault."""
+
+
+class Refused(ValueError):
+    """A request that cannot be met as it stands: one or two lines for the user, exit code 2.
+
+    The message names the setting or file, the value found, what is allowed and what to do.
+    """
+
+
+class Failed(RuntimeError):
+    """A run that began and could not end well: exit code 1.
+
+    Args:
+        reason: the short word that status.json keeps, such as "nan" or "disk".
+        message: what happened, with the numbers that help to find out why.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

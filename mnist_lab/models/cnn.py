@@ -1,0 +1,41 @@
+"""Convolutional network."""
+
+from typing import Any, final
+
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from mnist_lab.models.classifier import NUM_CLASSES, Classifier
+from mnist_lab.models.init import init_weights
+
+
+@final
+class CNN(Classifier):
+    """A 3x3 convolution for each entry of `channels` (no padding, no pooling), then `width` units.
+
+    ReLU after each layer, dropout after the hidden layer of `width` units only.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: list[int],
+        width: int,
+        dropout: float,
+        init: str,
+        optimizer: Any = None,
+        schedule: Any = None,
+    ) -> None:
+        super().__init__(optimizer=optimizer, schedule=schedule)
+        self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
+        layers: list[nn.Module] = []
+        for num_inputs, num_outputs in zip([1, *channels], channels, strict=False):
+            layers += [nn.Conv2d(num_inputs, num_outputs, kernel_size=3), nn.ReLU()]
+        side = 28 - 2 * len(channels)  # each convolution takes a pixel from every edge
+        layers += [nn.Flatten(), nn.Linear(channels[-1] * side * side, width), nn.ReLU()]
+        layers += [nn.Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
+        self.layers = nn.Sequential(*layers)
+        init_weights(self, init)
+
+    def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+        return self.layers(images)  # type: ignore[no-any-return]

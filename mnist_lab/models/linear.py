@@ -1,0 +1,23 @@
+"""Softmax regression."""
+
+from typing import Any, final
+
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
+from mnist_lab.models.init import init_weights
+
+
+@final
+class Linear(Classifier):
+    """784-10: what a network without hidden layers can do."""
+
+    def __init__(self, *, init: str, optimizer: Any = None, schedule: Any = None) -> None:
+        super().__init__(optimizer=optimizer, schedule=schedule)
+        self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(NUM_PIXELS, NUM_CLASSES))
+        init_weights(self, init)
+
+    def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+        return self.layers(images)  # type: ignore[no-any-return]

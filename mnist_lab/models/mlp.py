@@ -1,0 +1,35 @@
+"""Multilayer perceptron, with dropout."""
+
+from typing import Any, final
+
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
+from mnist_lab.models.init import init_weights
+
+
+@final
+class MLP(Classifier):
+    """784 - width, `depth` times - 10, with ReLU and then dropout after each hidden layer."""
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        dropout: float,
+        init: str,
+        optimizer: Any = None,
+        schedule: Any = None,
+    ) -> None:
+        super().__init__(optimizer=optimizer, schedule=schedule)
+        self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
+        layers: list[nn.Module] = [nn.Flatten()]  # (n, 784)
+        for num_inputs in [NUM_PIXELS] + [width] * (depth - 1):
+            layers += [nn.Linear(num_inputs, width), nn.ReLU(), nn.Dropout(dropout)]  # (n, width)
+        self.layers = nn.Sequential(*layers, nn.Linear(width, NUM_CLASSES))  # (n, 10)
+        init_weights(self, init)
+
+    def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+        return self.layers(images)  # type: ignore[no-any-return]

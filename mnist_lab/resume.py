@@ -1,0 +1,138 @@
+"""mnist-resume: go on where a run stopped."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mnist_lab.errors import Refused
+from mnist_lab.runs import Run, read_config, read_epochs, read_status
+from mnist_lab.settings import SETTINGS, check, leaves, nearest
+from mnist_lab.signals import listen
+from mnist_lab.train import exit_code
+
+EXAMPLES = """\
+examples:
+  mnist-resume outputs/runs/mlp/2026-01-31_18-00-00
+  mnist-resume outputs/runs/mlp/2026-01-31_18-00-00 trainer.max_epochs=40    train on to 40 epochs
+
+The run goes on from its last finished epoch, with the threads and the random numbers that it would
+have had, and ends with the weights of a run that was never stopped.
+"""
+
+# May change between a run's two parts without the result being another experiment's.
+FREE = ("trainer.max_epochs", "trainer.accelerator")
+
+
+def main() -> None:
+    listen()
+    sys.exit(exit_code(lambda: resume_command(sys.argv[1:])))
+
+
+def resume_command(args: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="mnist-resume",
+        description="Go on with a run that was stopped, killed or should train longer.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("directory", type=Path, help="a run directory")
+    parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="what changes")
+    parser.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="let any setting, and the data, differ from the first part's",
+    )
+    options = parser.parse_args(args)
+    resume_run(options.directory, options.overrides, allow_changes=options.allow_changes)
+
+
+def resume_run(path: Path, overrides: Sequence[str], *, allow_changes: bool) -> None:
+    path = path.absolute()
+    config = read_config(path)
+    changed = apply(config, overrides)
+    if not allow_changes:
+        refuse_changes([name for name in changed if name not in FREE])
+    status = read_status(path) if (path / "status.json").exists() else {}
+    num_epochs, max_epochs = len(read_epochs(path)), config["trainer"]["max_epochs"]
+    if "trainer.max_epochs" in changed:
+        check_extension(config, num_epochs)
+    elif status.get("state") == "finished":
+        print(f"{path}: finished already, {num_epochs} epochs; trainer.max_epochs=N trains on.")
+        return
+    run = Run.hold(path)
+    from mnist_lab.checkpoints import read_checkpoint
+    from mnist_lab.training import resolved, train
+
+    config = resolved(config)
+    if not allow_changes:
+        refuse_other_data(config, status)
+    checkpoint: Path | None = run.checkpoints / "last.ckpt"
+    if checkpoint is not None and checkpoint.exists():
+        done = read_checkpoint(checkpoint)["epoch"] + 1
+        print(f"{path}: going on after epoch {done} of {max_epochs}.")
+    else:
+        checkpoint, done = None, 0
+        print(f"{path}: no epoch was finished; starting from the beginning.")
+    run.keep_epochs(done)
+    train(config, run, checkpoint=checkpoint)
+
+
+def apply(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Change settings of a stored configuration in place; return the names of those that differ."""
+    known = leaves(config)
+    changed = []
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known or name not in SETTINGS:
+            names = [leaf for leaf in known if leaf in SETTINGS]
+            raise Refused(f"{text}: not a setting of this run; {nearest(name, names)}")
+        group, _, leaf = name.rpartition(".")
+        node = config[group] if group else config
+        try:
+            node[leaf] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise Refused(f"{text}: cannot be read; write setting=value.") from None
+        if node[leaf] != known[name]:
+            changed.append(name)
+    check(config)
+    return changed
+
+
+def refuse_changes(names: Sequence[str]) -> None:
+    if names:
+        raise Refused(
+            f"{', '.join(names)}: would make the second part another experiment than the first; "
+            f"free to change are {', '.join(FREE)}. --allow-changes does it all the same."
+        )
+
+
+def check_extension(config: dict[str, Any], num_epochs: int) -> None:
+    max_epochs = config["trainer"]["max_epochs"]
+    if max_epochs < num_epochs:
+        raise Refused(f"trainer.max_epochs={max_epochs}: {num_epochs} epochs are done already.")
+    if config["choices"]["schedule"] != "constant":
+        raise Refused(
+            f"trainer.max_epochs={max_epochs}: schedule={config['choices']['schedule']} was made "
+            "for another number of epochs; only a constant learning rate can be extended."
+        )
+
+
+def refuse_other_data(config: dict[str, Any], status: dict[str, Any]) -> None:
+    from mnist_lab.sources import Source
+
+    data, seen = config["data"], status.get("data_sha256")
+    if seen not in (None, Source.of(data).read().sha256):
+        raise Refused(
+            f"data.root={data['root']}: these are not the images that the run began with "
+            "(their SHA-256 differs); --allow-changes goes on with them."
+        )
+
+
+if __name__ == "__main__":
+    main()

