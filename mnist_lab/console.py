@@ -22,6 +22,13 @@ LOG_WIDTH = 120  # columns of train.log
 REFRESH_S = 0.1  # seconds between two drawings of the progress bar
 
 
+class Screen(RichConsole):
+    """The terminal; a run goes on when it is gone, as in `mnist-train | head`."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Console:
     """Prints to the screen and to a run's log; a context that also catches warnings into the log.
 
@@ -30,7 +37,7 @@ class Console:
     """
 
     def __init__(self, log: Path, *, quiet: bool = False) -> None:
-        self.screen = RichConsole(quiet=quiet, highlight=False)
+        self.screen = Screen(quiet=quiet, highlight=False)
         self.file = log.open("a")
         self.log = RichConsole(file=self.file, width=LOG_WIDTH, highlight=False)
         self.bar: Progress | None = None

@@ -148,9 +148,10 @@ SETTINGS: dict[str, Setting] = {
     "optimizer.nesterov": Setting(kind=bool, meaning="look ahead along the momentum"),
     "optimizer.alpha": Setting(
         kind=float,
-        meaning="share of the running mean of squared gradients that is kept",
+        meaning="share of the running mean of squared gradients that is kept (Keras: rho)",
         low=0,
         high=1,
+        open_low=True,
         open_high=True,
     ),
     "optimizer.betas": Setting(
@@ -216,9 +217,9 @@ BUILDABLE = frozenset(
         "mnist_lab.models.cnn.CNN",
         "mnist_lab.models.linear.Linear",
         "mnist_lab.models.mlp.MLP",
+        "mnist_lab.optimizers.RMSprop",
         "torch.optim.Adam",
         "torch.optim.AdamW",
-        "torch.optim.RMSprop",
         "torch.optim.SGD",
         "torch.optim.lr_scheduler.ConstantLR",
     }
