@@ -1,0 +1,425 @@
+"""Intervals and tests for a handful of runs, and for one run's answers on a test split.
+
+Metrics are fractions 0..1 or nats; `level` is a confidence level, 0.95 for 95 %. The spread between
+seeds is taken as normal. None stands where the data allow no figure (one run has no spread); NaN is
+the value of a run that failed by its own fault, and its setting never wins.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+# Values that agree to twelve digits are equal: the rest is rounding, not noise between seeds.
+ROUNDING = 1e-12
+
+Runs = Mapping[int, float]  # seed -> metric, the runs of one setting
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`n` runs of one setting: `sd` divides by n - 1; `low` and `high` bound the mean."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of a minus mean of b with its interval; `p` is two-sided, for "no difference"."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    n_a: int
+    n_b: int
+    paired: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The best setting against another; a positive `gain` is in its favour, for losses too."""
+
+    best: str
+    other: str
+    gain: Difference  # its interval is adjusted for num_comparisons, its p is not
+    p: float | None  # Holm's, over num_comparisons
+    num_comparisons: int
+
+    @property
+    def separated(self) -> bool:
+        """Whether the adjusted interval leaves out 0; Holm's p is then below 1 - level as well."""
+        return self.gain.low is not None and self.gain.low > 0
+
+
+@dataclass(frozen=True)
+class LevelMean:
+    mean: float | None  # over the other factors' combinations, each with the same weight
+    n: int  # runs behind it
+
+
+@dataclass(frozen=True)
+class Effect:
+    levels: Mapping[Hashable, LevelMean]
+    balanced: bool  # every combination has the same number of runs at every level
+    num_left_out: int  # runs in combinations that lack a level or hold a value that is not finite
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers with a confidence in (low, high]; means are None in an empty bin."""
+
+    low: float
+    high: float
+    confidence: float | None
+    accuracy: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    error: float  # expected calibration error, 0..1
+    bins: tuple[Bin, ...]
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: a confidence level lies between 0 and 1, such as 0.95")
+
+
+def _spread(values: np.ndarray) -> float:
+    """Sample standard deviation, exactly 0 where only rounding tells the values apart."""
+    sd = float(values.std(ddof=1))
+    return sd if sd > ROUNDING * np.abs(values).max() else 0.0
+
+
+def _margin(standard_error: float, *, df: float, level: float) -> float:
+    """Half the width of Student's interval."""
+    return standard_error * -float(special.stdtrit(df, (1 - level) / 2))
+
+
+def summary(values: Iterable[float], *, level: float) -> Summary:
+    """Mean, spread and t interval of the mean. The interval isn't cut at 0 or 1.
+
+    One value has no spread and no interval. With a value that is not finite the mean is NaN and the
+    rest None.
+    """
+    _check_level(level)
+    runs = np.array(list(values), dtype=np.float64)
+    if not runs.size:
+        raise ValueError("no values to summarize: at least one run is needed")
+    if not np.isfinite(runs).all():
+        return Summary(runs.size, math.nan, None, None, None)
+    mean = float(runs.mean())
+    if runs.size == 1:
+        return Summary(1, mean, None, None, None)
+    sd = _spread(runs)
+    margin = _margin(sd / math.sqrt(runs.size), df=runs.size - 1, level=level)
+    return Summary(runs.size, mean, sd, mean - margin, mean + margin)
+
+
+def difference(a: Runs, b: Runs, *, level: float) -> Difference:
+    """Compare two settings: paired t where the seeds are the same, else Welch's t on all runs.
+
+    Partly matching seeds aren't paired: dropping the others could turn the order of the means.
+
+    Without any noise Student's t is 0/0. Equal means then give p = 1 and the interval [0, 0].
+    Different ones give p = 0 and an interval without width, from three runs on; two equal
+    differences of accuracies, which are counts, are too often chance, and get no p and no interval.
+
+    Sources: Student (1908), Biometrika 6, p. 1; Welch (1947), Biometrika 34, p. 28.
+    """
+    _check_level(level)
+    if not a or not b:
+        raise ValueError("no difference without runs: each side needs at least one")
+    first = np.array(list(a.values()), dtype=np.float64)
+    paired = a.keys() == b.keys()
+    second = np.array([b[seed] for seed in (a if paired else b)], dtype=np.float64)
+    n_a, n_b = first.size, second.size
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return Difference(math.nan, None, None, None, n_a, n_b, paired)
+    scale = max(np.abs(first).max(), np.abs(second).max())
+    mean = float(first.mean() - second.mean())
+    mean = mean if abs(mean) > ROUNDING * scale else 0.0
+    fewest = min(n_a, n_b)
+    if fewest == 1:
+        return Difference(mean, None, None, None, n_a, n_b, paired)
+    if paired:
+        sd, df = float((first - second).std(ddof=1)), float(n_a - 1)
+        error = sd / math.sqrt(n_a) if sd > ROUNDING * scale else 0.0
+    else:
+        share_a, share_b = _spread(first) ** 2 / n_a, _spread(second) ** 2 / n_b
+        error = math.sqrt(share_a + share_b)
+        if error:  # Welch-Satterthwaite, with shares of 1 so that no square underflows
+            share = share_a / (share_a + share_b)
+            df = 1 / (share**2 / (n_a - 1) + (1 - share) ** 2 / (n_b - 1))
+    if error:
+        p = 2 * float(special.stdtr(df, -abs(mean) / error))
+        margin = _margin(error, df=df, level=level)
+    elif mean and fewest == 2:
+        return Difference(mean, None, None, None, n_a, n_b, paired)
+    else:
+        p, margin = float(not mean), 0.0
+    return Difference(mean, mean - margin, mean + margin, p, n_a, n_b, paired)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p values in the given order. Source: Holm (1979), Scand. J. Statist. 6, p. 65."""
+    adjusted = [1.0] * len(p_values)
+    largest = 0.0
+    for step, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def ranking(groups: Mapping[str, Runs], *, higher_is_better: bool) -> list[str]:
+    """Settings by mean, best first.
+
+    A setting with a run that isn't finite is left out: ranked by its survivors it would be praised
+    for diverging. So give NaN for a run that diverged, and no value for one that never ran.
+    """
+    finite = [name for name, runs in groups.items() if runs and np.isfinite([*runs.values()]).all()]
+    means = {name: float(np.mean([*groups[name].values()])) for name in finite}
+    return sorted(finite, key=means.__getitem__, reverse=higher_is_better)
+
+
+def _against_all(
+    groups: Mapping[str, Runs], *, higher_is_better: bool, level: float
+) -> list[Comparison]:
+    """The best against each other ranked setting, by rank."""
+    _check_level(level)
+    best, *others = ranking(groups, higher_is_better=higher_is_better) or [""]
+    gains = []
+    for other in others:
+        pair = (groups[best], groups[other]) if higher_is_better else (groups[other], groups[best])
+        gains.append(difference(*pair, level=1 - (1 - level) / len(others)))
+    adjusted = holm([1.0 if gain.p is None else gain.p for gain in gains])
+    return [
+        Comparison(best, other, gain, None if gain.p is None else p, len(others))
+        for other, gain, p in zip(others, gains, adjusted, strict=True)
+    ]
+
+
+def best_against(
+    groups: Mapping[str, Runs], *, baseline: str | None, higher_is_better: bool, level: float
+) -> list[Comparison]:
+    """The best setting against the next and, after it, against the baseline if that is another one.
+
+    The data that name the best also judge it. So p values (Holm) and intervals (Bonferroni) are
+    adjusted for m = settings - 1 comparisons, those of the best with each other setting. Holm's p
+    is never above Bonferroni's, so it can't contradict `separated`, which goes by the interval.
+
+    With a baseline chosen before looking, at most 1 - level of all sweeps claim a difference that
+    is not there. The baseline takes at most half of that, by a union bound over the m settings that
+    might have won. The next takes the other half at most: the winner of equals is not far ahead of
+    the second (Gutmann & Maymin 1987, Ann. Statist. 15, p. 456; with m > 1 there is room to spare).
+
+    The best against each of the others isn't returned, since m would be too small for that: it
+    looks for the largest of m (m + 1) / 2 differences. With 12 equally good settings of 5 runs, one
+    sweep in nine would find one separated.
+    """
+    if baseline is not None and baseline not in groups:
+        raise ValueError(f"baseline {baseline!r} is not among the settings: {', '.join(groups)}")
+    comparisons = _against_all(groups, higher_is_better=higher_is_better, level=level)
+    return comparisons[:1] + [c for c in comparisons[1:] if c.other == baseline]
+
+
+def contenders(groups: Mapping[str, Runs], *, higher_is_better: bool, level: float) -> list[str]:
+    """Settings that may be the best, by rank: the best one and all not separated from it.
+
+    The truly best setting is among them with probability `level`: it is lost only if one of the
+    others beats it, and that is what intervals for settings - 1 comparisons allow for. A setting
+    that is left out isn't the best, but may equal one left in. Source: subset selection, Gupta
+    (1965), Technometrics 7, p. 225; here with a t test for each pair, as settings differ in spread.
+    """
+    comparisons = _against_all(groups, higher_is_better=higher_is_better, level=level)
+    ranked = ranking(groups, higher_is_better=higher_is_better)
+    return ranked[:1] + [c.other for c in comparisons if not c.separated]
+
+
+def _numbers(gain: Difference) -> str:
+    """`mean [low, high]` with four decimals, or with more where a small number would read as 0."""
+    numbers = [x for x in (gain.mean, gain.low, gain.high) if x is not None]
+    decimals = max(4, *(math.ceil(-math.log10(abs(x))) for x in numbers if x), 0)
+    mean, *interval = (f"{x:.{decimals}f}" for x in numbers)
+    return f"{mean} [{', '.join(interval)}]" if interval else mean
+
+
+def _sentence(comparison: Comparison, *, role: str) -> str:
+    gain = comparison.gain
+    if comparison.p is None:
+        why = "one run" if min(gain.n_a, gain.n_b) == 1 else "two runs without any spread"
+        return f"It leads {role}, by {_numbers(gain)}, but {why} cannot tell that from noise."
+    how = "paired by seed" if gain.paired else "unpaired, as the seeds differ"
+    if gain.low == gain.high:
+        how += ", without any spread"
+    if not comparison.separated:
+        return f"The data do not separate it from {role}: difference {_numbers(gain)} ({how})."
+    p = f"= {comparison.p:.2g}" if comparison.p >= 0.0001 else "< 0.0001"
+    return f"It beats {role}, by {_numbers(gain)} ({how}, Holm p {p})."
+
+
+def verdict(
+    groups: Mapping[str, Runs],
+    *,
+    metric: str,
+    baseline: str | None,
+    higher_is_better: bool,
+    level: float,
+) -> str:
+    """Which setting is better, in plain words, one sentence a line.
+
+    "is best" is said only of a setting that is separated from every other; "beats" and its error
+    rate are those of best_against.
+    """
+    if not groups:
+        raise ValueError("no settings to compare: expected at least one with runs")
+    ranked = ranking(groups, higher_is_better=higher_is_better)
+    comparisons = best_against(
+        groups, baseline=baseline, higher_is_better=higher_is_better, level=level
+    )
+    possible = contenders(groups, higher_is_better=higher_is_better, level=level)
+    lines = []
+    if ranked:
+        best, n = ranked[0], len(groups[ranked[0]])
+        claim = f"has the {'highest' if higher_is_better else 'lowest'} mean"
+        if len(ranked) == 1:
+            claim = "is the only setting that can be ranked"
+        elif len(possible) == 1:
+            claim = "is best"
+        name = f"{best} (the baseline)" if best == baseline else best
+        lines.append(f"{name} {claim}: {metric} {np.mean([*groups[best].values()]):.4f} (n={n}).")
+    for comparison in comparisons:
+        role = "the baseline"
+        if comparison.other == ranked[1]:
+            role = "the next and baseline" if comparison.other == baseline else "the next"
+        lines.append(_sentence(comparison, role=f"{role}, {comparison.other}"))
+    if len(ranked) > 2 and len(possible) > 1:
+        lines.append(f"{len(possible)} of the {len(ranked)} settings may be the best.")
+    if any(comparison.p is not None for comparison in comparisons):
+        m = len(ranked) - 1
+        adjusted = f", adjusted for {m} comparisons with the best" if m > 1 else ""
+        lines.append(f"Intervals: {100 * level:g} %{adjusted}.")
+    for name, runs in groups.items():
+        if name not in ranked:
+            num_failed = sum(not math.isfinite(value) for value in runs.values())
+            found = (
+                f"{num_failed} of {len(runs)} runs have no finite {metric}" if runs else "no runs"
+            )
+            role = " (the baseline)" if name == baseline else ""
+            lines.append(f"{name}{role} is not ranked: {found}.")
+    return "\n".join(lines)
+
+
+def main_effects(rows: Iterable[tuple[Mapping[str, Hashable], float]]) -> dict[str, Effect]:
+    """Mean of a metric at each level of each factor that varies, over the other factors.
+
+    A row is one run: its settings (without the seed) and its value. Runs of equal settings are
+    averaged first. A combination of the other factors counts only where every level was run and is
+    finite, so that levels meet on equal terms: an unweighted mean of cell means, None where no
+    combination is complete. Runs that lack a factor (a CNN has no width) play no part in its
+    effect.
+    """
+    table = list(rows)
+    effects = {}
+    for factor in dict.fromkeys(name for settings, _ in table for name in settings):
+        levels = dict.fromkeys(settings[factor] for settings, _ in table if factor in settings)
+        if len(levels) < 2:
+            continue
+        cells: defaultdict[Hashable, dict[Hashable, list[float]]] = defaultdict(dict)
+        for settings, value in table:
+            if factor in settings:
+                others = frozenset(item for item in settings.items() if item[0] != factor)
+                cells[others].setdefault(settings[factor], []).append(value)
+        complete = [
+            cell
+            for cell in cells.values()
+            if len(cell) == len(levels) and np.isfinite(np.concatenate([*cell.values()])).all()
+        ]
+        used = {level: [cell[level] for cell in complete] for level in levels}
+        num_runs = sum(len(runs) for cell in cells.values() for runs in cell.values())
+        num_used = sum(len(runs) for cell in complete for runs in cell.values())
+        sizes = {len(runs) for cell in complete for runs in cell.values()}
+        effects[factor] = Effect(
+            levels={
+                level: LevelMean(
+                    float(np.mean([np.mean(runs) for runs in parts])) if parts else None,
+                    sum(map(len, parts)),
+                )
+                for level, parts in used.items()
+            },
+            balanced=num_used == num_runs and len(sizes) == 1,
+            num_left_out=num_runs - num_used,
+        )
+    return effects
+
+
+def wilson(k: int, n: int, *, level: float) -> tuple[float, float]:
+    """Interval of a proportion, k of n. Source: Wilson (1927), J. Am. Stat. Assoc. 22, p. 209."""
+    _check_level(level)
+    if not 0 <= k <= n or n == 0:
+        raise ValueError(f"{k} of {n}: expected 0 <= k <= n and at least one item")
+    z = -float(special.ndtri((1 - level) / 2))
+    center = (k + z * z / 2) / (n + z * z)
+    margin = z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
+    return (0.0 if k == 0 else center - margin), (1.0 if k == n else center + margin)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided p that two models are equally often right, on the same items.
+
+    The counts are of items that only one of them has right; where both agree says nothing.
+    Source: McNemar (1947), Psychometrika 12, p. 153, with the binomial in place of chi-squared.
+    """
+    if only_a < 0 or only_b < 0:
+        raise ValueError(f"only_a={only_a}, only_b={only_b}: counts are 0 or more")
+    return min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+
+
+def calibration(confidence: ArrayLike, correct: ArrayLike, *, num_bins: int) -> Calibration:
+    """Expected calibration error and the table of a reliability diagram, with bins of equal width.
+
+    Bin m of M holds ((m - 1) / M, m / M], and the first one 0 as well.
+    Source: Guo et al. (2017), "On Calibration of Modern Neural Networks", section 2.
+
+    Args:
+        confidence: (n,) probability of the predicted class, 0..1 (float32 may round above 1).
+        correct: (n,) whether the prediction was right.
+    """
+    probs, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if num_bins < 1:
+        raise ValueError(f"num_bins={num_bins}: at least one bin is needed")
+    if probs.ndim != 1 or probs.shape != right.shape or not probs.size:
+        raise ValueError(
+            f"confidence {probs.shape}, correct {right.shape}: expected the same (n,), with n > 0"
+        )
+    if not ((probs >= 0) & (probs <= 1 + 1e-6)).all():
+        raise ValueError("confidence: expected probabilities 0..1, found values outside or NaN")
+    if not np.isin(right, (0, 1)).all():
+        raise ValueError("correct: expected only true and false")
+    edges = np.arange(num_bins + 1) / num_bins  # each rounded once, so that 0.3 is on its edge
+    index = np.clip(np.searchsorted(edges, probs, side="left") - 1, 0, num_bins - 1)
+    counts = np.bincount(index, minlength=num_bins)
+    confidences = np.bincount(index, weights=probs, minlength=num_bins)
+    hits = np.bincount(index, weights=right, minlength=num_bins)
+    bins = tuple(
+        Bin(low, high, c / n if n else None, h / n if n else None, n)
+        for low, high, c, h, n in zip(
+            edges[:-1].tolist(),
+            edges[1:].tolist(),
+            confidences.tolist(),
+            hits.tolist(),
+            counts.tolist(),
+            strict=True,
+        )
+    )
+    return Calibration(float(np.abs(hits - confidences).sum() / probs.size), bins)

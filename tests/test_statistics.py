@@ -1,0 +1,590 @@
+"""Intervals, tests and their words, against published tables, scipy's own tests and simulation."""
+
+import itertools
+import math
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mnist_lab.statistics import (
+    LevelMean,
+    Summary,
+    best_against,
+    calibration,
+    contenders,
+    difference,
+    holm,
+    main_effects,
+    mcnemar,
+    ranking,
+    summary,
+    verdict,
+    wilson,
+)
+
+# Student (1908), Biometrika 6, p. 20: hours of sleep gained by ten patients with two drugs.
+SLEEP_A = dict(enumerate([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]))
+SLEEP_B = dict(enumerate([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]))
+
+
+def runs(*values: float, first_seed: int = 0) -> dict[int, float]:
+    return dict(enumerate(values, first_seed))
+
+
+def most_allowed(num_trials: int, rate: float) -> float:
+    """Events that a true rate exceeds once in a thousand."""
+    return stats.binom.isf(0.001, num_trials, rate)
+
+
+# --- one setting, two settings ---
+
+
+def test_summary_equals_scipys_one_sample_interval():
+    values = [0.9812, 0.9799, 0.9820, 0.9807, 0.9815]
+    for level in (0.5, 0.95, 0.999):
+        found = summary(values, level=level)
+        expected = stats.ttest_1samp(values, 0).confidence_interval(level)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert (found.n, found.mean) == (5, pytest.approx(0.98106))
+    assert found.sd == pytest.approx(math.sqrt(sum((v - 0.98106) ** 2 for v in values) / 4))
+
+
+def test_summary_of_few_or_failed_runs():
+    assert summary([0.98], level=0.95) == Summary(1, 0.98, None, None, None)
+    assert summary([0.1, 0.1, 0.1], level=0.95).sd == 0  # their mean is off by one rounding
+    failed = summary([0.98, math.nan], level=0.95)
+    assert failed.n == 2
+    assert math.isnan(failed.mean)
+    assert failed.sd is failed.low is failed.high is None
+    with pytest.raises(ValueError, match="at least one run"):
+        summary([], level=0.95)
+    with pytest.raises(ValueError, match=r"level=95: .* such as 0\.95"):
+        summary([0.98], level=95)
+
+
+def test_difference_gives_the_published_figures_for_students_sleep_data():
+    # R's documentation of t.test and of the data set `sleep` prints the same.
+    paired = difference(SLEEP_A, SLEEP_B, level=0.95)
+    assert (paired.mean, paired.low, paired.high, paired.p) == pytest.approx(
+        (-1.58, -2.4598858, -0.7001142, 0.002833), abs=5e-7
+    )
+    unpaired = difference(SLEEP_A, {seed + 10: b for seed, b in SLEEP_B.items()}, level=0.95)
+    assert (unpaired.mean, unpaired.low, unpaired.high) == pytest.approx(
+        (-1.58, -3.3654832, 0.2054832), abs=5e-8
+    )
+    assert unpaired.p == pytest.approx(0.07939, abs=5e-6)
+    assert (paired.paired, unpaired.paired) == (True, False)
+
+
+@pytest.mark.parametrize(("n_a", "n_b"), [(2, 2), (3, 2), (5, 40), (300, 300)])
+def test_difference_equals_scipys_tests(n_a: int, n_b: int):
+    rng = np.random.default_rng(n_a)
+    first, second = rng.normal(0.97, 0.002, n_a), rng.normal(0.971, 0.0005, n_b)
+    cases = [(runs(*second, first_seed=1), stats.ttest_ind(first, second, equal_var=False))]
+    if n_a == n_b:
+        shuffled = dict(reversed(runs(*second).items()))  # pairs go by seed, not by position
+        cases.append((shuffled, stats.ttest_rel(first, second)))
+    for b, expected in cases:
+        found = difference(runs(*first), b, level=0.9996)
+        interval = expected.confidence_interval(0.9996)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
+        assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+        assert (found.n_a, found.n_b) == (n_a, n_b)
+
+
+def test_partly_matching_seeds_are_not_paired():
+    a, b = runs(0.97, 0.98, 0.99), runs(0.96, 0.97, 0.98, 0.97)
+    found = difference(a, b, level=0.95)
+    assert not found.paired
+    assert found.mean == pytest.approx(0.01)
+    assert found.p == pytest.approx(
+        stats.ttest_ind([*a.values()], [*b.values()], equal_var=False).pvalue
+    )
+
+
+@pytest.mark.parametrize("first_seed", [0, 10])
+def test_difference_without_noise(first_seed: int):
+    """t is 0/0: scipy answers nan and warns of cancellation."""
+
+    def found(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float | None, ...]:
+        result = difference(runs(*a), runs(*b, first_seed=first_seed), level=0.95)
+        return result.mean, result.low, result.high, result.p
+
+    assert found((0.1,) * 3, (0.1,) * 3) == (0, 0, 0, 1)
+    assert found((0.1,) * 2, (0.1,) * 2) == (0, 0, 0, 1)
+    mean, low, high, p = found((0.3,) * 3, (0.1,) * 3)
+    assert mean == low == high == pytest.approx(0.2)
+    assert p == 0
+    assert found((0.1,) * 3, (0.1,) * 5) == (0, 0, 0, 1)  # the means differ by one rounding
+    assert found((0.75,) * 2, (0.5,) * 2) == (0.25, None, None, None)
+    assert found((0.75,), (0.5,)) == (0.25, None, None, None)
+
+
+def test_the_same_difference_in_every_run_has_an_interval_without_width():
+    # In binary the three differences are not quite the same.
+    found = difference(runs(0.3, 0.4, 0.9), runs(0.1, 0.2, 0.7), level=0.95)
+    assert found.low == found.high == pytest.approx(0.2)
+    assert found.p == 0
+
+
+def test_difference_of_failed_or_missing_runs():
+    found = difference(runs(0.9, math.inf), runs(0.9, 0.8), level=0.95)
+    assert math.isnan(found.mean)
+    assert found.low is found.high is found.p is None
+    with pytest.raises(ValueError, match="each side needs at least one"):
+        difference(runs(0.9), {}, level=0.95)
+
+
+@pytest.mark.parametrize(("n_b", "first_seed"), [(5, 0), (3, 10)])
+def test_intervals_cover_the_true_difference_95_times_in_100(n_b: int, first_seed: int):
+    """Paired with noise that the seeds share; unpaired with unequal spreads and sizes."""
+    rng = np.random.default_rng(7)
+    num_trials, missed = 4000, 0
+    for _ in range(num_trials):
+        shared = rng.normal(0, 0.003, 5) if first_seed == 0 else 0
+        a, b = rng.normal(0.98, 0.002, 5) + shared, rng.normal(0.97, 0.001, 5) + shared
+        found = difference(runs(*a), runs(*b[:n_b], first_seed=first_seed), level=0.95)
+        missed += not found.low <= 0.01 <= found.high
+    assert stats.binom.ppf(0.001, num_trials, 0.05) <= missed <= most_allowed(num_trials, 0.05)
+
+
+# --- many settings ---
+
+
+def test_holm_on_the_standard_example():
+    # Four p values, often shown (R's p.adjust agrees): the first and the last are rejected at 5 %.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_holm_is_the_closed_bonferroni_test():
+    """The definition that its proof rests on: the worst of all sets of hypotheses that hold it."""
+    p_values = np.random.default_rng(3).uniform(0, 0.4, 7) ** 2
+    sets = [s for size in range(1, 8) for s in itertools.combinations(range(7), size)]
+    expected = [
+        max(min(1, len(s) * min(p_values[list(s)])) for s in sets if i in s) for i in range(7)
+    ]
+    assert holm(p_values.tolist()) == pytest.approx(expected)
+
+
+def test_ranking_never_lists_a_setting_with_a_failed_run():
+    groups = {
+        "low": runs(0.90, 0.91),
+        "diverged": runs(0.99, math.nan),
+        "never ran": {},
+        "high": runs(0.92, 0.93),
+    }
+    assert ranking(groups, higher_is_better=True) == ["high", "low"]
+    assert ranking(groups, higher_is_better=False) == ["low", "high"]
+
+
+def test_best_against_adjusts_for_every_other_setting():
+    groups = {
+        "a": runs(0.980, 0.982, 0.981, 0.984),
+        "b": runs(0.970, 0.973, 0.969, 0.972),
+        "c": runs(0.960, 0.961, 0.958, 0.965),
+        "d": runs(0.979, 0.980, 0.982, 0.981),
+    }
+    p = {name: stats.ttest_rel([*groups["a"].values()], [*groups[name].values()]) for name in "bcd"}
+    following, against_c = best_against(groups, baseline="c", higher_is_better=True, level=0.95)
+    assert (following.best, following.other, following.separated) == ("a", "d", False)
+    assert (against_c.best, against_c.other, against_c.separated) == ("a", "c", True)
+    for comparison in (following, against_c):
+        test = p[comparison.other]
+        interval = test.confidence_interval(1 - 0.05 / 3)
+        gain = comparison.gain
+        assert (gain.low, gain.high) == pytest.approx((interval.low, interval.high))
+        assert gain.p == pytest.approx(test.pvalue)
+        assert comparison.num_comparisons == 3
+    smallest, middle, largest = sorted(test.pvalue for test in p.values())
+    adjusted = {smallest: 3 * smallest, middle: max(3 * smallest, 2 * middle)}
+    assert against_c.p == pytest.approx(adjusted[p["c"].pvalue])
+    assert following.p == pytest.approx(largest)
+    assert contenders(groups, higher_is_better=True, level=0.95) == ["a", "d"]
+
+    losses = {name: {seed: 1 - v for seed, v in values.items()} for name, values in groups.items()}
+    mirrored = best_against(losses, baseline="c", higher_is_better=False, level=0.95)
+    assert [(c.other, c.separated) for c in mirrored] == [("d", False), ("c", True)]
+    assert mirrored[1].gain.low == pytest.approx(against_c.gain.low)
+    with pytest.raises(ValueError, match="'e' is not among the settings: a, b, c, d"):
+        best_against(groups, baseline="e", higher_is_better=True, level=0.95)
+
+
+def test_comparisons_that_cannot_be_tested_still_count():
+    """A setting with one run might have won as well."""
+    groups = {"a": runs(0.98, 0.97, 0.99), "b": runs(0.92, 0.95, 0.95), "c": runs(0.90)}
+    (found,) = best_against(groups, baseline=None, higher_is_better=True, level=0.95)
+    test = stats.ttest_rel([0.98, 0.97, 0.99], [0.92, 0.95, 0.95])
+    assert found.p == pytest.approx(2 * test.pvalue)
+    assert found.gain.low == pytest.approx(test.confidence_interval(0.975).low)
+    assert contenders(groups, higher_is_better=True, level=0.95)[-1] == "c"
+
+
+@pytest.mark.parametrize("spread", ["equal", "unequal"])
+def test_equal_settings_are_rarely_separated(spread: str):
+    """12 settings of 5 seeds and no difference: one unadjusted comparison errs 20 % of the time."""
+    rng = np.random.default_rng(11)
+    sds = np.full(12, 0.002) if spread == "equal" else np.geomspace(0.0001, 0.01, 12)
+    num_trials, num_false, num_lost = 1200, 0, 0
+    for _ in range(num_trials):
+        table = rng.normal(0.98, sds[:, None], (12, 5))
+        groups = {str(i): runs(*row) for i, row in enumerate(table)}
+        found = best_against(groups, baseline="6", higher_is_better=True, level=0.95)
+        num_false += any(comparison.separated for comparison in found)
+        num_lost += "6" not in contenders(groups, higher_is_better=True, level=0.95)
+    assert num_false <= most_allowed(num_trials, 0.05)
+    assert num_lost <= most_allowed(num_trials, 0.05)
+
+
+def test_two_equal_settings_are_separated_one_time_in_20():
+    rng = np.random.default_rng(12)
+    num_trials, num_false = 4000, 0
+    for _ in range(num_trials):
+        groups = {name: runs(*rng.normal(0.1, 0.02, 4)) for name in "ab"}
+        (found,) = best_against(groups, baseline=None, higher_is_better=False, level=0.95)
+        num_false += found.separated
+    assert stats.binom.ppf(0.001, num_trials, 0.05) <= num_false <= most_allowed(num_trials, 0.05)
+
+
+def test_intervals_against_the_next_and_the_baseline_hold_together():
+    """The best is picked by the same noise, which makes it look better than it is."""
+    rng = np.random.default_rng(13)
+    means = dict(zip("abcdef", (0.9800, 0.9798, 0.9796, 0.9780, 0.9780, 0.9700), strict=True))
+    num_trials, num_missed = 1500, 0
+    for _ in range(num_trials):
+        groups = {name: runs(*rng.normal(mean, 0.001, 3)) for name, mean in means.items()}
+        found = best_against(groups, baseline="d", higher_is_better=True, level=0.95)
+        num_missed += any(
+            not c.gain.low <= means[c.best] - means[c.other] <= c.gain.high for c in found
+        )
+    assert num_missed <= most_allowed(num_trials, 0.05)
+
+
+# --- in words ---
+
+ADAM = runs(0.9812, 0.9815, 0.9809, 0.9811, 0.9813)
+RMSPROP = runs(0.9781, 0.9786, 0.9779, 0.9782, 0.9780)
+SGD = runs(0.9512, 0.9520, 0.9508, 0.9515, 0.9511)
+
+
+def words(
+    groups: dict[str, dict[int, float]],
+    *,
+    metric: str = "val/acc",
+    baseline: str | None = None,
+    higher_is_better: bool = True,
+) -> list[str]:
+    return verdict(
+        groups,
+        metric=metric,
+        baseline=baseline,
+        higher_is_better=higher_is_better,
+        level=0.95,
+    ).split("\n")
+
+
+def test_verdict_names_a_clear_winner():
+    # 0.00304 +- 3.495 * 0.000167 / sqrt(5), where t(4) leaves 2.5 % / 2 in each tail.
+    assert words({"sgd": SGD, "adam": ADAM, "rmsprop": RMSPROP}, baseline="sgd") == [
+        "adam is best: val/acc 0.9812 (n=5).",
+        "It beats the next, rmsprop, by 0.0030 [0.0028, 0.0033] (paired by seed, Holm p < 0.0001).",
+        "It beats the baseline, sgd, by 0.0299 [0.0294, 0.0304] (paired by seed, Holm p < 0.0001).",
+        "Intervals: 95 %, adjusted for 2 comparisons with the best.",
+    ]
+
+
+def test_verdict_says_when_the_data_do_not_separate():
+    lines = words(
+        {
+            "w512": runs(0.9812, 0.9799, 0.9820),
+            "w128": runs(0.9810, 0.9806, 0.9804),
+            "w32": runs(0.9601, 0.9588, 0.9611),
+        },
+        baseline="w128",
+    )
+    test = stats.ttest_rel([0.9812, 0.9799, 0.9820], [0.9810, 0.9806, 0.9804])
+    interval = test.confidence_interval(0.975)
+    assert lines == [
+        "w512 has the highest mean: val/acc 0.9810 (n=3).",
+        "The data do not separate it from the next and baseline, w128: difference 0.0004 "
+        f"[{interval.low:.4f}, {interval.high:.4f}] (paired by seed).",
+        "2 of the 3 settings may be the best.",
+        "Intervals: 95 %, adjusted for 2 comparisons with the best.",
+    ]
+
+
+def test_verdict_calls_best_only_what_beats_all():
+    """It beats the next and the noisy third may still be better; p is shown with two digits."""
+    groups = {
+        "a": runs(0.975, 0.977, 0.974),
+        "b": runs(0.970, 0.971, 0.970),
+        "noisy": runs(0.999, 0.920, 0.960),
+    }
+    test = stats.ttest_rel([*groups["a"].values()], [*groups["b"].values()])
+    low, high = test.confidence_interval(0.975)
+    assert words(groups) == [
+        "a has the highest mean: val/acc 0.9753 (n=3).",
+        f"It beats the next, b, by 0.0050 [{low:.4f}, {high:.4f}] "
+        f"(paired by seed, Holm p = {2 * test.pvalue:.2g}).",
+        "2 of the 3 settings may be the best.",
+        "Intervals: 95 %, adjusted for 2 comparisons with the best.",
+    ]
+
+
+def test_verdict_on_losses_with_seeds_that_differ():
+    lines = words(
+        {"deep": runs(0.071, 0.068, 0.070), "flat": runs(0.262, 0.259, 0.266, first_seed=5)},
+        metric="val/loss",
+        baseline="deep",
+        higher_is_better=False,
+    )
+    interval = stats.ttest_ind(
+        [0.262, 0.259, 0.266], [0.071, 0.068, 0.070], equal_var=False
+    ).confidence_interval()
+    assert lines == [
+        "deep (the baseline) is best: val/loss 0.0697 (n=3).",
+        f"It beats the next, flat, by 0.1927 [{interval.low:.4f}, {interval.high:.4f}] "
+        "(unpaired, as the seeds differ, Holm p < 0.0001).",
+        "Intervals: 95 %.",
+    ]
+
+
+def test_verdict_on_too_few_runs():
+    assert words({"a": runs(0.98), "b": runs(0.97), "c": runs(0.5)}, baseline="c") == [
+        "a has the highest mean: val/acc 0.9800 (n=1).",
+        "It leads the next, b, by 0.0100, but one run cannot tell that from noise.",
+        "It leads the baseline, c, by 0.4800, but one run cannot tell that from noise.",
+        "3 of the 3 settings may be the best.",
+    ]
+    assert words({"a": runs(0.75, 0.875), "b": runs(0.5, 0.625)})[1] == (
+        "It leads the next, b, by 0.2500, but two runs without any spread cannot tell that from "
+        "noise."
+    )
+
+
+def test_verdict_without_noise():
+    groups = {"a": runs(0.75, 0.875, 0.75), "b": runs(0.5, 0.625, 0.5)}
+    assert words(groups)[1] == (
+        "It beats the next, b, by 0.2500 [0.2500, 0.2500] "
+        "(paired by seed, without any spread, Holm p < 0.0001)."
+    )
+    assert words({"a": groups["a"], "b": groups["a"]})[1] == (
+        "The data do not separate it from the next, b: difference 0.0000 [0.0000, 0.0000] "
+        "(paired by seed, without any spread)."
+    )
+
+
+def test_verdict_reports_settings_that_cannot_be_ranked():
+    groups = {
+        "lr=1": runs(0.99, math.nan, math.inf),
+        "lr=0.1": runs(0.97, 0.98, 0.98),
+        "lr=10": {},
+    }
+    failed = [
+        "lr=1 (the baseline) is not ranked: 2 of 3 runs have no finite val/acc.",
+        "lr=10 is not ranked: no runs.",
+    ]
+    assert words(groups, baseline="lr=1") == [
+        "lr=0.1 is the only setting that can be ranked: val/acc 0.9767 (n=3).",
+        *failed,
+    ]
+    del groups["lr=0.1"]
+    assert words(groups, baseline="lr=1") == failed
+    with pytest.raises(ValueError, match="no settings to compare"):
+        words({})
+
+
+@pytest.mark.parametrize("scale", [0.01, 1e-7])
+def test_words_interval_and_p_never_contradict_each_other(scale: float):
+    """As printed: beside "beats" the interval leaves out 0 and p is below 5 %, else it holds 0."""
+    rng = np.random.default_rng(17)
+    seen = {"beats": 0, "separate": 0}
+    for _ in range(400):
+        k, n = int(rng.integers(2, 6)), int(rng.integers(2, 6))
+        table = rng.normal(
+            rng.normal(0, 3 * scale, (k, 1)), scale * rng.uniform(0, 1, (k, 1)), (k, n)
+        )
+        groups = {f"s{i}": runs(*row) for i, row in enumerate(table)}
+        for line in words(groups, baseline="s0", higher_is_better=bool(n % 2)):
+            if found := re.search(
+                r"(beats|separate) .* (-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]", line
+            ):
+                word, mean, low, high = found[1], *map(float, found.groups()[1:])
+                seen[word] += 1
+                assert low <= mean <= high
+                assert (low > 0) == (word == "beats")
+                p = re.search(r"Holm p [=<] ([\d.e-]+)", line)
+                assert (p is not None and float(p[1]) <= 0.05) == (word == "beats")
+    assert min(seen.values()) > 50
+
+
+# --- factors ---
+
+
+def test_main_effects_of_a_balanced_grid():
+    rows = [
+        ({"optimizer": o, "width": w, "epochs": 5}, 0.9 + 0.01 * (o == "adam") + w / 10000 + noise)
+        for o in ("sgd", "adam")
+        for w in (100, 200, 300)
+        for noise in (-0.002, 0.002)
+    ]
+    effects = main_effects(rows)
+    assert list(effects) == ["optimizer", "width"]  # epochs does not vary
+    assert effects["optimizer"].levels == {
+        "sgd": LevelMean(pytest.approx(0.92), 6),
+        "adam": LevelMean(pytest.approx(0.93), 6),
+    }
+    assert [(w, m.mean, m.n) for w, m in effects["width"].levels.items()] == [
+        (100, pytest.approx(0.915), 4),
+        (200, pytest.approx(0.925), 4),
+        (300, pytest.approx(0.935), 4),
+    ]
+    assert all(effect.balanced and not effect.num_left_out for effect in effects.values())
+
+
+def test_main_effects_compare_levels_on_equal_terms():
+    """Adam ran more often and at the better width: plain means would credit that to Adam."""
+    rows = [
+        ({"optimizer": "sgd", "width": 128}, 0.90),
+        ({"optimizer": "sgd", "width": 512}, 0.94),
+        ({"optimizer": "adam", "width": 128}, 0.91),
+        ({"optimizer": "adam", "width": 512}, 0.94),
+        ({"optimizer": "adam", "width": 512}, 0.96),
+        ({"optimizer": "adam", "width": 512}, 0.95),
+        ({"optimizer": "adam", "width": 2048}, 0.99),
+    ]
+    effects = main_effects(rows)
+    assert effects["optimizer"].levels == {
+        "sgd": LevelMean(pytest.approx(0.92), 2),
+        "adam": LevelMean(pytest.approx(0.93), 4),
+    }
+    assert (effects["optimizer"].balanced, effects["optimizer"].num_left_out) == (False, 1)
+    # sgd lacks width 2048, so only adam tells of the width.
+    assert [m.mean for m in effects["width"].levels.values()] == pytest.approx([0.91, 0.95, 0.99])
+    assert effects["width"].num_left_out == 2
+    # As many runs at every level and none left out, but not in every cell.
+    uneven = main_effects([*rows[:4], rows[0], rows[3]])
+    assert not uneven["optimizer"].balanced
+    assert uneven["optimizer"].num_left_out == 0
+
+
+def test_main_effects_of_failed_runs_and_nested_factors():
+    failed = main_effects(
+        [
+            ({"lr": 0.1, "model": "mlp"}, 0.97),
+            ({"lr": 1.0, "model": "mlp"}, math.nan),
+            ({"lr": 0.1, "model": "cnn"}, 0.99),
+            ({"lr": 1.0, "model": "cnn"}, 0.98),
+        ]
+    )
+    assert failed["lr"].levels == {0.1: LevelMean(0.99, 1), 1.0: LevelMean(0.98, 1)}
+    assert (failed["lr"].balanced, failed["lr"].num_left_out) == (False, 2)
+    nested = main_effects(
+        [
+            ({"model": "mlp", "width": 128}, 0.96),
+            ({"model": "mlp", "width": 512}, 0.98),
+            ({"model": "cnn"}, 0.99),
+        ]
+    )
+    assert nested["width"].levels == {128: LevelMean(0.96, 1), 512: LevelMean(0.98, 1)}
+    assert nested["width"].balanced
+    assert nested["model"].levels == {"mlp": LevelMean(None, 0), "cnn": LevelMean(None, 0)}
+    assert nested["model"].num_left_out == 3
+
+
+# --- one run's answers ---
+
+
+def test_wilson_gives_newcombes_table_and_scipys_interval():
+    # Newcombe (1998), Statist. Med. 17, table I, row 3.
+    table = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
+    for (k, n), expected in table.items():
+        assert wilson(k, n, level=0.95) == pytest.approx(expected, abs=5e-5)
+    for k, n, level in [(9812, 10000, 0.95), (10000, 10000, 0.99), (3, 7, 0.5)]:
+        expected = stats.binomtest(k, n).proportion_ci(level, method="wilson")
+        assert wilson(k, n, level=level) == pytest.approx(tuple(expected), rel=1e-12)
+    for n in range(1, 100):
+        assert wilson(0, n, level=0.95)[0] == 0
+        assert wilson(n, n, level=0.95)[1] == 1
+    low, high = wilson(10**15 // 2, 10**15, level=0.95)
+    assert high - low == pytest.approx(2 * 1.959964 * 0.5 / math.sqrt(1e15), rel=1e-6)
+    for k, n in [(1, 0), (0, 0), (-1, 5), (6, 5)]:
+        with pytest.raises(ValueError, match="expected 0 <= k <= n and at least one item"):
+            wilson(k, n, level=0.95)
+
+
+def test_mcnemar_is_the_exact_binomial_test_on_discordant_items():
+    # Armitage & Berry (1994), p. 127: two media for tubercle bacilli, 12 against 2 discordant.
+    assert mcnemar(12, 2) == pytest.approx(0.0129, abs=5e-5)
+    for only_a, only_b in itertools.product(range(8), repeat=2):
+        n, fewer = only_a + only_b, min(only_a, only_b)
+        tail = Fraction(sum(math.comb(n, i) for i in range(fewer + 1)), 2**n)
+        assert mcnemar(only_a, only_b) == pytest.approx(float(min(1, 2 * tail)), rel=1e-12)
+    assert mcnemar(50_300, 49_700) == pytest.approx(
+        stats.binomtest(50_300, 100_000).pvalue, rel=1e-9
+    )
+    with pytest.raises(ValueError, match="only_b=-1: counts are 0 or more"):
+        mcnemar(3, -1)
+
+
+def test_calibration_by_hand():
+    # Bins of 0.2: two in (0.4, 0.6], an edge belongs to the bin below it, 1.0 to the last.
+    found = calibration([0.5, 0.6, 0.7, 1.0, 0.0], [True, False, True, True, False], num_bins=5)
+    assert [(b.count, b.confidence, b.accuracy) for b in found.bins] == [
+        (1, 0.0, 0.0),
+        (0, None, None),
+        (2, pytest.approx(0.55), 0.5),
+        (1, pytest.approx(0.7), 1.0),
+        (1, 1.0, 1.0),
+    ]
+    assert [b.low for b in found.bins] == [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert [b.high for b in found.bins] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert found.error == pytest.approx((2 * 0.05 + 1 * 0.3) / 5)
+
+
+def test_calibration_equals_scipys_binned_means():
+    rng = np.random.default_rng(5)
+    confidence = rng.beta(8, 1, 5000).astype(np.float32)
+    correct = rng.random(5000) < confidence**2
+    found = calibration(confidence, correct, num_bins=15)
+    means, _, _ = stats.binned_statistic(confidence, [confidence, correct], bins=15, range=(0, 1))
+    counts, _, _ = stats.binned_statistic(confidence, None, "count", bins=15, range=(0, 1))
+    for column, expected in zip(("confidence", "accuracy"), means, strict=True):
+        values = np.array([getattr(b, column) for b in found.bins], dtype=np.float64)
+        assert values == pytest.approx(expected, nan_ok=True)
+    assert [b.count for b in found.bins] == counts.tolist()
+    gaps = np.abs(means[1] - means[0])[counts > 0]
+    assert found.error == pytest.approx(np.average(gaps, weights=counts[counts > 0]))
+
+
+def test_calibration_edges_are_the_written_tenths():
+    for tenth in range(1, 11):
+        found = calibration([tenth / 10], [True], num_bins=10)
+        assert [b.count for b in found.bins].index(1) == tenth - 1
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct", "num_bins", "message"),
+    [
+        ([0.5], [True], 0, "num_bins=0"),
+        ([], [], 5, "expected the same"),
+        ([0.5, 0.6], [True], 5, r"confidence \(2,\), correct \(1,\)"),
+        ([[0.5]], [[True]], 5, "expected the same"),
+        ([math.nan], [True], 5, "outside or NaN"),
+        ([1.1], [True], 5, "outside or NaN"),
+        ([-0.1], [True], 5, "outside or NaN"),
+        ([0.5], [2], 5, "only true and false"),
+    ],
+)
+def test_calibration_refuses(confidence, correct, num_bins: int, message: str):
+    with pytest.raises(ValueError, match=message):
+        calibration(confidence, correct, num_bins=num_bins)
+    assert calibration([1.0000001], [True], num_bins=5).bins[-1].count == 1  # float32's softmax
