@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -112,6 +113,16 @@ class Console:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def show_download(name: str, num_bytes: int, total: int | None) -> None:
+    """How far a download is: one line that is drawn over, or one a file without a terminal."""
+    size = f" of {total / 1e6:.1f}" if total else ""
+    if sys.stderr.isatty():
+        end = "\n" if num_bytes == total else ""
+        print(f"\rdownloading {name}: {num_bytes / 1e6:.1f}{size} MB", end=end, file=sys.stderr)
+    elif num_bytes == total:
+        print(f"downloaded {name}: {num_bytes / 1e6:.1f} MB", file=sys.stderr)
 
 
 def percent(fraction: float | None) -> str:

@@ -5,6 +5,7 @@ of processes may fetch into one folder at once, also on file systems where locks
 """
 
 import hashlib
+import itertools
 import os
 import queue
 import re
@@ -78,8 +79,8 @@ def fetch(
         if not _is_secure(mirror):
             raise ValueError(f"mirror {mirror!r} is not an https address")
     deadline = time.monotonic() + timeout_s
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(folder)
+    if folder.is_dir():
+        _remove_leftovers(folder)
     order = list(mirrors)
     for name in missing:
         causes = []
@@ -121,8 +122,10 @@ def _store(
     digest = hashlib.md5(usedforsecurity=False)
     num_bytes = 0
     try:
+        arrived = list(itertools.islice(pieces, 1))
+        target.parent.mkdir(parents=True, exist_ok=True)  # not before there is something for it
         with closing(pieces), part.open("xb") as file:
-            for piece, total in pieces:
+            for piece, total in itertools.chain(arrived, pieces):
                 file.write(piece)
                 digest.update(piece)
                 num_bytes += len(piece)

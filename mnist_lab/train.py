@@ -77,9 +77,10 @@ def train_one(overrides: Sequence[str]) -> None:
     """Claim a directory once nothing can be refused any more, and let Hydra run the job in it."""
     config = compose(overrides)
     settings = checked(config)
+    from mnist_lab.console import show_download
     from mnist_lab.sources import Source
 
-    Source.of(settings["data"]).find().read()
+    Source.of(settings["data"]).find(progress=show_download).read()
     from mnist_lab.training import resolved, train
 
     settings = resolved(settings)

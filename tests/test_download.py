@@ -426,7 +426,12 @@ def test_folder_that_cannot_be_written_is_no_fault_of_a_mirror(tmp_path, server)
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         download(tmp_path / "file" / "folder", f"{server.address}/good")
-    assert server.requests == []
+
+
+def test_folder_is_not_made_before_something_arrives(tmp_path, server):
+    with pytest.raises(DownloadError):
+        download(tmp_path / "data" / "folder", f"{server.address}/forbidden")
+    assert names(tmp_path) == []
 
 
 CHILD = """
