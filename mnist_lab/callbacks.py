@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from mnist_lab.console import epoch_line
+from mnist_lab.data import TrainChunks
 from mnist_lab.errors import Failed
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import signals
@@ -39,19 +40,23 @@ class StopOnSignal(Callback):
 
 
 class ProgressBar(Callback):
-    """Batches done and the running figures of the epoch; the device is asked only when drawing."""
+    """Steps done and the running figures of the epoch; the device is asked only when drawing."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.first_step = 0
 
     def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
+        self.first_step = trainer.global_step
         label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        self.console.start_bar(label, int(trainer.num_training_batches))
+        assert isinstance(trainer.train_dataloader, TrainChunks)
+        self.console.start_bar(label, len(trainer.train_dataloader.batches))
 
-    def on_train_batch_end(self, _: Trainer, model: Any, __: Any, ___: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: Trainer, model: Any, *_: Any) -> None:
         if self.console.bar_is_due:
             loss, acc = model.train_loss.compute(), model.train_acc.compute()
-            self.console.draw_bar(batch_idx + 1, f"loss {loss:.4f} acc {100 * acc:.2f} %")
+            done = trainer.global_step - self.first_step
+            self.console.draw_bar(done, f"loss {loss:.4f} acc {100 * acc:.2f} %")
 
 
 class Record(Checkpoint):

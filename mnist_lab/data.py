@@ -14,13 +14,14 @@ from torch import Tensor
 
 from mnist_lab.errors import Refused
 from mnist_lab.seeding import epoch_seed
+from mnist_lab.signals import signals
 from mnist_lab.sources import Source
 
 Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, labels 0..9
 Batch = tuple[Float32[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, labels 0..9
 
 EVAL_BATCH_SIZE = 2_000  # images at a time without gradients; 6 MB of floats
-CHUNK_IMAGES = 4_096  # images, and
+CHUNK_IMAGES = 2_048  # images, and
 CHUNK_STEPS = 50  # optimizer steps at most, between two looks of the Trainer at the run
 
 
@@ -77,7 +78,9 @@ class Chunk:
         self.rows = rows
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from map(self.batches.batch, self.rows.split(self.batches.batch_size))
+        for rows in self.rows.split(self.batches.batch_size):
+            signals.check()  # a slow network's chunk takes long: stop at a batch's end
+            yield self.batches.batch(rows)
 
 
 class TrainChunks:
