@@ -169,10 +169,17 @@ SETTINGS: dict[str, Setting] = {
     ),
     "optimizer.fused": Setting(kind=bool, meaning="one kernel for the whole update"),
     # schedule
-    "schedule.factor": Setting(
-        kind=float, meaning="multiplies lr for the first total_iters steps", low=0, high=1
+    "schedule.warmup": Setting(
+        kind=float,
+        meaning="share of the steps in which the learning rate goes up",
+        low=0,
+        high=1,
+        open_high=True,
     ),
-    "schedule.total_iters": Setting(kind=int, meaning="steps that factor lasts", low=0, high=1e9),
+    "schedule.start": Setting(
+        kind=float, meaning="factor of optimizer.lr at the first step", low=0, high=1
+    ),
+    "schedule.end": Setting(kind=float, meaning="factor of optimizer.lr at the end", low=0, high=1),
     # trainer
     "trainer.max_epochs": Setting(
         kind=int, meaning="passes over the training split", low=1, high=100_000
@@ -218,10 +225,12 @@ BUILDABLE = frozenset(
         "mnist_lab.models.linear.Linear",
         "mnist_lab.models.mlp.MLP",
         "mnist_lab.optimizers.RMSprop",
+        "mnist_lab.schedules.constant",
+        "mnist_lab.schedules.cosine",
+        "mnist_lab.schedules.one_cycle",
         "torch.optim.Adam",
         "torch.optim.AdamW",
         "torch.optim.SGD",
-        "torch.optim.lr_scheduler.ConstantLR",
     }
 )
 

@@ -10,7 +10,6 @@ from jaxtyping import Float, Float32
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -27,19 +26,20 @@ class Classifier(LightningModule, ABC):
     Args:
         optimizer: takes the parameters and returns an optimizer. Left out of the hyper-parameters,
             as is `schedule`: a model loaded without them predicts but does not fit.
-        schedule: takes the optimizer and returns a scheduler that is stepped once a batch.
+        schedule: the factor of the learning rate at a progress of 0 to 1 through the run.
     """
 
     def __init__(
         self,
         *,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
-        schedule: Callable[[Optimizer], LRScheduler] | None,
+        schedule: Callable[[float], float] | None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # one training_step makes a whole chunk of steps
         self.optimizer = optimizer
         self.schedule = schedule
+        self.num_steps = 0  # optimizer steps of the whole run; known when it starts
         self.train_loss = MeanMetric()
         self.train_acc = MeanMetric()
         self.eval_loss = MeanMetric()
@@ -49,27 +49,31 @@ class Classifier(LightningModule, ABC):
     def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
         """Logits: a pure function of the weights and the images, but for dropout in training."""
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> Optimizer:
         if self.optimizer is None or self.schedule is None:
             raise Failed("setup", "a model without an optimizer and a schedule cannot be trained.")
         optimizer = self.optimizer(self.parameters())
-        schedule = self.schedule(optimizer)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def on_train_start(self) -> None:
+        chunks: Any = self.trainer.train_dataloader
+        self.num_steps = (self.trainer.max_epochs or 1) * len(chunks.batches)
 
     def training_step(self, chunk: Iterable[Batch], _: int) -> None:
+        assert self.schedule is not None
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        schedule: Any = self.lr_schedulers()
         losses, logits_of_all, labels_of_all = [], [], []
-        for images, labels in chunk:
+        for step, (images, labels) in enumerate(chunk, start=self.trainer.global_step):
+            factor = self.schedule(step / self.num_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group["initial_lr"]
             logits = self(images)  # hop 3: (n, 10)
             loss = F.cross_entropy(logits, labels)  # hop 4: nats, mean over the batch
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
             torch.clear_autocast_cache()  # else bf16 goes on with the weights before the step
             losses.append(loss.detach())
             logits_of_all.append(logits.detach())
