@@ -22,6 +22,7 @@ from mnist_lab.checkpoints import AtomicCheckpointIO, read_checkpoint
 from mnist_lab.config import build, conf_dir
 from mnist_lab.console import Console, layer_table, result_table
 from mnist_lab.errors import Failed, Refused
+from mnist_lab.hparams import write_session_end, write_session_start
 from mnist_lab.runs import read_epochs
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import Interrupted, signals
@@ -126,6 +127,7 @@ def fit_and_test(
     torch.set_num_threads(threads)
     run.write_config({**config, "threads": threads})
     run.write_status("running", data=data.source.name, data_sha256=data.sha256)
+    write_session_start(run.path / "tensorboard", config)
     board = SummaryWriter(run.path / "tensorboard", purge_step=len(read_epochs(run.path)) + 1)
     record = Record(run, console, board, seed=seed)
     trainer: Trainer = build(
@@ -234,9 +236,7 @@ def choose_threads() -> int:
 
 def log_final(board: SummaryWriter, metrics: Mapping[str, Any]) -> None:
     """Write the final figures to TensorBoard."""
-    for name, value in metrics.items():
-        if name.startswith("test/") or name == "gap":
-            board.add_scalar(name, value, metrics["epochs"])
+    write_session_end(board, metrics)
     board.add_text("data set", metrics["data"])
     board.close()
 

@@ -1,0 +1,82 @@
+"""The settings that make a run what it is, under flat names; and how TensorBoard learns of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.settings import SETTINGS, leaves
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Value = int | float | bool | str
+
+# Where a run computes and where its data lie: none of it makes another experiment.
+CIRCUMSTANCES = frozenset(
+    {
+        "data.name",  # stands as `data`
+        "data.root",
+        "data.folder",
+        "data.mirrors",
+        "data.download",
+        "data.allow_embedded",
+        "data.class_names",
+        "trainer.accelerator",
+        "trainer.devices",
+        "threads",
+    }
+)
+
+
+def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
+    """Flatten a run's configuration to what a user would type to repeat it, circumstances left out.
+
+    `data` is the data set that was used, which may be the embedded images in place of MNIST. Lists
+    become text. What is not set is left out: TensorBoard takes no None.
+    """
+    flat = leaves(config)
+    named = {"data": flat.get("data.name")}
+    for group in ("experiment", "model", "optimizer", "schedule"):
+        named[group] = flat.get(f"choices.{group}")
+    named |= {name: flat.get(name) for name in SETTINGS if name not in CIRCUMSTANCES}
+    return {
+        name: str(value) if isinstance(value, list) else value
+        for name, value in named.items()
+        if value is not None
+    }
+
+
+def write_session_start(folder: Path, config: Mapping[str, Any]) -> None:
+    """Tell TensorBoard's HParams tab the settings of a run that begins or goes on.
+
+    No experiment summary is written: TensorBoard would take its columns from one run's, whereas
+    without any it shows all settings of all runs. The settings have an event file of their own,
+    replaced here, since of two session starts TensorBoard keeps the first, and a run that goes on
+    may have got more epochs.
+    """
+    from torch.utils.tensorboard import FileWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    for old in folder.glob("*.hparams"):
+        old.unlink()
+    settings = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in hyperparameters(config).items()
+    }
+    writer = FileWriter(str(folder), filename_suffix=".hparams")
+    _, start, _ = hparams(settings, {})
+    writer.add_summary(start)
+    writer.close()
+
+
+def write_session_end(board: SummaryWriter, metrics: Mapping[str, Any]) -> None:
+    """Add the figures that only a finished run has, at its last epoch, and that it ended well."""
+    from torch.utils.tensorboard.summary import hparams
+
+    for name, value in metrics.items():
+        if name.startswith("test/") or name in ("gap", "num_params", "seconds"):
+            board.add_scalar(name, value, metrics["epochs"])
+    _, _, end = hparams({}, {})
+    board._get_file_writer().add_summary(end)

@@ -1,0 +1,164 @@
+"""What TensorBoard makes of runs: read back from the event files, and asked of a real server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from torch.utils.tensorboard import SummaryWriter
+
+from mnist_lab.config import checked, compose
+from mnist_lab.hparams import hyperparameters, write_session_start
+from mnist_lab.runs import Run, read_metrics
+from mnist_lab.training import resolved, train
+
+STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+
+
+def config_of(*overrides: str) -> dict[str, Any]:
+    return resolved(checked(compose(["data=mnist_5k", "trainer=cpu", "threads=1", *overrides])))
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs that share few settings, and one that has only begun."""
+    folder = tmp_path_factory.mktemp("sweep")
+    jobs = {
+        "0_model=mlp,optimizer=adam": ["model.width=8", "seed=3"],
+        "1_model=linear,optimizer=sgd": ["model=linear", "optimizer=sgd", "data.val_fraction=0"],
+    }
+    for name, overrides in jobs.items():
+        run = Run.claim(folder / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # Lightning's own go to train.log, as in a real run
+            train(config_of("trainer.max_epochs=2", *overrides), run, quiet=True)
+        run.release()
+    begun = folder / "2_model=cnn,optimizer=momentum" / "tensorboard"
+    write_session_start(begun, config_of("model=cnn", "optimizer=momentum"))
+    with SummaryWriter(begun) as board:
+        board.add_scalar("val/acc", 0.5, 1)
+    return folder
+
+
+@contextlib.contextmanager
+def tensorboard(logdir: Path) -> Iterator[str]:
+    """A real server on a free port; yields its address once it answers."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
+    command += ["--host", "127.0.0.1", "--port", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stderr is not None
+        try:
+            lines = []
+            for line in server.stderr:
+                lines.append(line)
+                if address := re.search(r"http://\S+", line):
+                    yield address.group().rstrip("/")
+                    break
+            else:
+                pytest.fail("tensorboard ended:\n" + "".join(lines))
+        finally:
+            server.kill()
+
+
+def ask(address: str, route: str, **request: Any) -> Any:
+    url = f"{address}/data/plugin/hparams/{route}"
+    headers = {"Content-Type": "application/json"}
+    body = urllib.request.Request(url, json.dumps(request).encode(), headers)
+    with urllib.request.urlopen(body, timeout=60) as answer:
+        return json.load(answer)
+
+
+def events(run: Path) -> EventAccumulator:
+    return EventAccumulator(str(run / "tensorboard")).Reload()
+
+
+def session(run: Path, *, start: bool) -> Any:
+    accumulator = events(run)
+    if start:
+        content = accumulator.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+        return metadata.parse_session_start_info_plugin_data(content)
+    content = accumulator.SummaryMetadata(metadata.SESSION_END_INFO_TAG).plugin_data.content
+    return metadata.parse_session_end_info_plugin_data(content)
+
+
+def test_a_run_holds_each_figure_once_and_no_experiment_summary(sweep: Path):
+    run = sweep / "0_model=mlp,optimizer=adam"
+    accumulator = events(run)
+    points = {
+        tag: {event.step: event.value for event in accumulator.Scalars(tag)}
+        for tag in accumulator.Tags()["scalars"]
+    }
+    metrics = read_metrics(run)
+    curves = {"train/loss", "train/acc", "val/loss", "val/acc", "lr"}
+    final = {"test/loss", "test/acc", "test/acc_best", "gap", "num_params", "seconds"}
+    assert points.keys() == curves | final
+    assert all([*points[tag]] == [1, 2] for tag in curves)
+    assert all([*points[tag]] == [2] for tag in final)
+    for tag in (*final, "val/acc", "val/loss"):
+        assert points[tag][2] == pytest.approx(metrics[tag], rel=1e-6)
+    assert metadata.EXPERIMENT_TAG not in accumulator.Tags()["tensors"]
+    start = session(run, start=True).hparams
+    assert (start["model.width"].number_value, start["seed"].number_value) == (8, 3)
+    assert (start["optimizer"].string_value, start["data"].string_value) == ("adam", "mnist_5k")
+    assert start["optimizer.fused"].string_value == "true"
+    assert not {"threads", "data.root", "trainer.accelerator"} & start.keys()
+    assert session(run, start=False).status == 1  # STATUS_SUCCESS
+
+
+def test_settings_that_changed_at_resume_replace_the_first_ones(tmp_path: Path):
+    for max_epochs in (2, 9):
+        write_session_start(tmp_path / "tensorboard", config_of(f"trainer.max_epochs={max_epochs}"))
+    assert session(tmp_path, start=True).hparams["trainer.max_epochs"].number_value == 9
+
+
+def test_hyperparameters_are_what_a_user_types():
+    config = config_of("experiment=cnn_12_20", "data=mnist_5k", "data.allow_embedded=true")
+    settings = hyperparameters(config)
+    assert settings["experiment"] == "cnn_12_20"
+    assert settings["model.channels"] == "[12, 20]"
+    assert settings["optimizer.lr"] == 0.001
+    assert "experiment" not in hyperparameters(config_of())
+    assert None not in settings.values()
+
+
+def test_the_server_shows_every_setting_of_every_run(sweep: Path):
+    """Columns are the union: what one run alone has is there, and empty for the others."""
+    with tensorboard(sweep) as address:
+        groups: list[Any] = []
+        while len(groups) < 3:  # it answers before it has read all
+            answer = ask(
+                address, "session_groups", startIndex=0, sliceSize=10, allowedStatuses=STATUSES
+            )
+            groups = answer.get("sessionGroups", [])
+        experiment = ask(address, "experiment")
+    rows = {group["name"].partition("/")[0]: group for group in groups}
+    mlp, linear, begun = (rows[name] for name in sorted(rows))
+    assert mlp["hparams"]["model.width"] == 8
+    assert "model.width" not in linear["hparams"]
+    assert begun["hparams"]["model.channels"] == "[12, 20]"
+    assert (mlp["hparams"]["seed"], linear["hparams"]["seed"]) == (3, 0)
+    columns = {info["name"] for info in experiment["hparamInfos"]}
+    assert columns == mlp["hparams"].keys() | linear["hparams"].keys() | begun["hparams"].keys()
+    tags = {info["name"]["tag"] for info in experiment["metricInfos"]}
+    assert {"test/acc", "test/loss", "val/acc", "num_params", "seconds"} <= tags
+    assert not any("hp_metric" in tag for tag in tags)
+    states = [row["sessions"][0]["status"] for row in (mlp, linear, begun)]
+    assert states == ["STATUS_SUCCESS", "STATUS_SUCCESS", "STATUS_UNKNOWN"]
+    metrics = read_metrics(sweep / "1_model=linear,optimizer=sgd")
+    shown = {value["name"]["tag"]: value["value"] for value in linear["metricValues"]}
+    assert shown["test/acc"] == pytest.approx(metrics["test/acc"], rel=1e-6)
+    assert shown["num_params"] == 7850
+    assert "val/acc" not in shown
