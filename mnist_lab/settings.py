@@ -131,11 +131,14 @@ SETTINGS: dict[str, Setting] = {
     ),
     "model.channels": Setting(
         kind=int,
-        meaning="feature maps of each 3x3 convolution",
+        meaning="feature maps of each convolution",
         low=1,
         high=4_096,
         many=True,
         max_items=13,
+    ),
+    "model.kernels": Setting(
+        kind=int, meaning="pixels a side of each convolution", low=1, high=28, many=True
     ),
     # optimizer
     "optimizer.lr": Setting(kind=float, meaning="learning rate", low=0, high=100, open_low=True),
@@ -224,6 +227,7 @@ BUILDABLE = frozenset(
         "mnist_lab.models.cnn.CNN",
         "mnist_lab.models.linear.Linear",
         "mnist_lab.models.mlp.MLP",
+        "mnist_lab.models.pooled_cnn.PooledCNN",
         "mnist_lab.optimizers.RMSprop",
         "mnist_lab.schedules.constant",
         "mnist_lab.schedules.cosine",
@@ -278,6 +282,21 @@ def check(config: Mapping[str, Any]) -> None:
         elif not SETTINGS[name].accepts(value):
             shown = "null" if value is None else value
             raise Refused(f"{name}={shown}: allowed is {SETTINGS[name].allowed}.")
+    if "kernels" in config.get("model", {}):
+        check_kernels(config["model"])
+
+
+def check_kernels(model: Mapping[str, Any]) -> None:
+    """Each convolution has a kernel, and 28x28 pixels are enough for all of them."""
+    channels, kernels, side = model["channels"], model["kernels"], 28
+    if len(kernels) != len(channels):
+        raise Refused(
+            f"model.kernels={kernels}: allowed is one for each entry of model.channels={channels}."
+        )
+    for kernel in kernels:
+        side = (side - kernel + 1) // 2  # the convolution takes kernel - 1, pooling halves
+    if side < 1:
+        raise Refused(f"model.kernels={kernels}: nothing of 28x28 pixels is left after these.")
 
 
 def check_digests(name: str, value: object) -> None:

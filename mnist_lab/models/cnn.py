@@ -2,6 +2,7 @@
 
 from typing import Any, final
 
+import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
@@ -29,13 +30,14 @@ class CNN(Classifier):
         super().__init__(optimizer=optimizer, schedule=schedule)
         self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
         layers: list[nn.Module] = []
-        for num_inputs, num_outputs in zip([1, *channels], channels, strict=False):
+        for num_inputs, num_outputs in zip([1, *channels[:-1]], channels, strict=True):
             layers += [nn.Conv2d(num_inputs, num_outputs, kernel_size=3), nn.ReLU()]
         side = 28 - 2 * len(channels)  # each convolution takes a pixel from every edge
         layers += [nn.Flatten(), nn.Linear(channels[-1] * side * side, width), nn.ReLU()]
         layers += [nn.Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
         self.layers = nn.Sequential(*layers)
         init_weights(self, init)
+        self.to(memory_format=torch.channels_last)  # convolutions run faster so
 
     def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
         return self.layers(images)  # type: ignore[no-any-return]
