@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,5 +41,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed writers left; only for a folder whose lock the caller holds."""
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(r"\..+\.\d+\.tmp", path.name):  # a folder that a user names may hold others
+            path.unlink(missing_ok=True)

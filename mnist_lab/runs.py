@@ -44,9 +44,9 @@ class Run:
             try:
                 parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
-            except FileExistsError:
-                continue
             except OSError as error:
+                if isinstance(error, FileExistsError) and parent.is_dir():
+                    continue  # another process made it
                 raise Refused(
                     f"{parent}: cannot be written ({error.strerror}); run in a folder that can, "
                     "or name one with hydra.run.dir=..."
@@ -90,8 +90,10 @@ class Run:
             raise Refused(f"{path}: in use by {holder or 'another process'}.") from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
-        remove_leftovers(path)
-        return cls(path, lock)
+        run = cls(path, lock)
+        for folder in (path, run.checkpoints):
+            remove_leftovers(folder)
+        return run
 
     def release(self) -> None:
         os.close(self.lock)
@@ -133,6 +135,9 @@ class Run:
         """Drop the rows of metrics.csv that the checkpoint does not know of, cut ones included."""
         path = self.path / "metrics.csv"
         if not path.exists():
+            return
+        if num_epochs == 0:
+            path.unlink()  # the header, too, may be cut
             return
         lines = path.read_bytes().splitlines(keepends=True)[: 1 + num_epochs]
         write_atomically(path, lambda file: file.writelines(lines))

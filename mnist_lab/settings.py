@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,9 +49,9 @@ class Setting:
             noun = {int: "a whole number", float: "a number"}[self.kind]
             parts = []
             if self.low > -math.inf:
-                parts.append(f"{'above' if self.open_low else 'from'} {self.low:g}")
+                parts.append(f"{'above' if self.open_low else 'from'} {self.low}")
             if self.high < math.inf:
-                parts.append(f"{'below' if self.open_high else 'to'} {self.high:g}")
+                parts.append(f"{'below' if self.open_high else 'to'} {self.high}")
             text = " ".join([noun, *parts])
         if self.many and self.min_items == self.max_items:
             text = f"a list of {self.min_items}, each {text}"
@@ -73,15 +72,16 @@ class Setting:
 
     def _accepts_one(self, value: object) -> bool:
         if self.choices:
-            return value in self.choices and not isinstance(value, bool)
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if self.kind in (bool, str):
             return isinstance(value, self.kind)
-        if isinstance(value, bool) or not isinstance(value, (int, self.kind)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
-        number = float(value)  # type: ignore[arg-type]
-        above = number > self.low if self.open_low else number >= self.low
-        below = number < self.high if self.open_high else number <= self.high
-        return math.isfinite(number) and above and below
+        if self.kind is int and isinstance(value, float):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below and abs(value) < math.inf  # a nan is neither above nor below
 
 
 INITS = ("torch", "glorot", "uniform")
@@ -209,9 +209,9 @@ SETTINGS: dict[str, Setting] = {
     ),
     "threads": Setting(
         kind=int,
-        meaning="CPU threads of the run; null: by the size of the network",
+        meaning="CPU threads of the run, at most one a core; null: by the size of the network",
         low=1,
-        high=os.cpu_count() or 1,
+        high=1_024,  # a run from a larger machine is read and resumed here all the same
         optional=True,
     ),
 }
@@ -247,11 +247,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted names. Lists and digest tables are leaves."""
+    """Flatten nested mappings to dotted names. Lists, digest tables and empty nodes are leaves."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name not in DIGESTS:
+        if isinstance(value, Mapping) and value and name not in DIGESTS:
             flat |= leaves(value, f"{name}.")
         else:
             flat[name] = value

@@ -50,11 +50,11 @@ class Signals:
     @contextlib.contextmanager
     def defer(self) -> Iterator[None]:
         self.check()
-        self.deferring = True
+        before, self.deferring = self.deferring, True
         try:
             yield
         finally:
-            self.deferring = False
+            self.deferring = before
 
 
 signals = Signals()

@@ -11,7 +11,7 @@ from mnist_lab.config import checked, choices, compose, conf_dir
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.runs import Run
 from mnist_lab.settings import SETTINGS
-from mnist_lab.signals import Interrupted, listen
+from mnist_lab.signals import Interrupted, listen, signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -84,11 +84,6 @@ def train_one(overrides: Sequence[str]) -> None:
     from mnist_lab.training import resolved, train
 
     settings = resolved(settings)
-    if any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
-        run = Run.claim(Path(config.hydra.run.dir).absolute())
-    else:
-        name = settings["choices"]["experiment"] or settings["choices"]["model"]
-        run = Run.claim_new(Path("outputs/runs").absolute() / name)
     ended: list[BaseException] = []
 
     def job(_: DictConfig) -> None:
@@ -97,8 +92,14 @@ def train_one(overrides: Sequence[str]) -> None:
         except (Failed, Interrupted) as error:
             ended.append(error)
 
-    path = str(run.path).replace("\\", "\\\\").replace("'", "\\'")
-    with_hydra([*overrides, f"hydra.run.dir='{path}'"], job)
+    with signals.defer():  # whatever stops a claimed run is written into its status
+        if any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
+            run = Run.claim(Path(config.hydra.run.dir).absolute())
+        else:
+            name = settings["choices"]["experiment"] or settings["choices"]["model"]
+            run = Run.claim_new(Path("outputs/runs").absolute() / name)
+        path = str(run.path).replace("\\", "\\\\").replace("'", "\\'")
+        with_hydra([*overrides, f"hydra.run.dir='{path}'"], job)
     if ended:
         raise ended[0]
 

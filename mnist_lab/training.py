@@ -85,11 +85,13 @@ def train(
         Failed: NaN, full disk, GPU out of memory or a bug; the log holds the traceback.
         Interrupted: SIGINT or SIGTERM, obeyed at a batch's end.
     """
+    run.write_config(config)  # from here on the run can be resumed
     run.write_status("running", epoch=0 if checkpoint is None else len(read_epochs(run.path)))
     with Console(run.path / "train.log", quiet=quiet) as console:
         try:
             with signals.defer():
                 metrics = fit_and_test(config, run, console, checkpoint)
+                run.write_status("finished", epoch=metrics["epochs"])
         except BaseException as error:
             failure = explain(error, config)
             console.log_traceback()
@@ -98,7 +100,6 @@ def train(
             else:
                 run.write_status("failed", reason=failure.reason, message=str(failure))
             raise failure from error
-        run.write_status("finished", epoch=metrics["epochs"])
         return metrics
 
 
