@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,27 @@ def show_download(name: str, num_bytes: int, total: int | None) -> None:
         print(f"\rdownloading {name}: {num_bytes / 1e6:.1f}{size} MB", end=end, file=sys.stderr)
     elif num_bytes == total:
         print(f"downloaded {name}: {num_bytes / 1e6:.1f} MB", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal, gone when its work is done; yields what to call with each step."""
+    screen = Screen(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    ) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+def printable(text: str) -> str:
+    """Text from a file or its name, with nothing in it that could steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def percent(fraction: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import difflib
 import fcntl
 import json
 import math
@@ -228,3 +229,43 @@ def read_config(path: Path) -> dict[str, Any]:
     except Refused as error:
         raise Refused(f"{file}: {error}") from None
     return config
+
+
+def locate(path: Path) -> Path:
+    """Return the run directory that a user named.
+
+    Raises:
+        Refused: it is none; says what may have been meant.
+    """
+    if (path / "config.yaml").is_file():
+        return path
+    if not path.is_dir():
+        beside = [folder.name for folder in path.parent.glob("*/") if folder.is_dir()]
+        close = difflib.get_close_matches(path.name, beside, n=1)
+        hint = f"did you mean {path.parent / close[0]}?" if close else "runs lie in outputs/runs/."
+        raise Refused(f"{path}: no such directory; {hint}")
+    below = [
+        file
+        for pattern in ("*/config.yaml", "*/*/config.yaml")
+        for file in path.glob(pattern)
+        if file.parent.name != ".hydra"
+    ]
+    if below:
+        newest = max(below, key=lambda file: file.stat().st_mtime).parent
+        number = "one lies" if len(below) == 1 else f"{len(below)} lie"
+        raise Refused(f"{path}: no run directory, but {number} below it; the newest is {newest}")
+    raise Refused(f"{path}: no run directory (it has no config.yaml).")
+
+
+def checkpoint_path(run_dir: Path, checkpoint: str) -> Path:
+    """The file of a run's `last` or `best` checkpoint.
+
+    Raises:
+        Refused: it is not there, and why.
+    """
+    path = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
+    if not path.with_name("last.ckpt").exists():
+        raise Refused(f"{path}: not there; the run has not finished an epoch.")
+    if not path.exists():
+        raise Refused(f"{path}: not there, as the run has no validation; use --checkpoint last.")
+    return path

@@ -1,0 +1,264 @@
+"""mnist-evaluate: what a run's network gets right and wrong; or two of them, on the same images."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.config import choices
+from mnist_lab.console import Screen, progress_bar
+from mnist_lab.errors import Failed, Refused
+from mnist_lab.evaluation_tables import class_table, figure_table, pair_table, print_list
+from mnist_lab.files import write_json
+from mnist_lab.run_data import RunData, data_seen, other_data, own_data
+from mnist_lab.runs import is_held, read_epochs
+from mnist_lab.signals import listen
+from mnist_lab.train import exit_code
+from mnist_lab.trained import CHECKPOINTS, TrainedRun
+
+if TYPE_CHECKING:
+    from mnist_lab.answers import Answers
+    from mnist_lab.data import MNISTDataModule
+    from mnist_lab.models.classifier import Classifier
+
+EXAMPLES = """\
+examples:
+  mnist-evaluate outputs/runs/mlp/2026-01-31_18-00-00
+  mnist-evaluate RUN_DIR --checkpoint best --split val
+  mnist-evaluate RUN_DIR --data fashion_mnist data.root=/path/to/data
+  mnist-evaluate RUN_A RUN_B                  McNemar's exact test on the same images
+
+Writes metrics.json, predictions.csv, mistakes.csv, confusion.png, mistakes.png and reliability.png
+to RUN_DIR/evaluation/, and RUN_DIR/curves.png. Other images, splits and checkpoints get folders of
+their own below it, such as evaluation/val-best/, and two runs RUN_A/evaluation/against_.../. The
+same evaluation again replaces the last. The network runs on the CPU, in 32-bit arithmetic.
+"""
+
+
+def main() -> None:
+    listen()
+    sys.exit(exit_code(lambda: evaluate_command(sys.argv[1:])))
+
+
+def evaluate_command(args: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="mnist-evaluate",
+        description="Test a run's network: figures, confusion, calibration and mistakes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="one run directory, or two")
+    parser.add_argument(
+        "--checkpoint",
+        choices=CHECKPOINTS,
+        default="last",
+        help="the last epoch's weights (the default) or those of the best in validation",
+    )
+    parser.add_argument(
+        "--split", choices=("test", "val", "train"), default="test", help="test by default"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help=f"other images than the run's: {', '.join(choices('data'))}; data.root=DIR, given as "
+        "an argument of its own, says where they are",
+    )
+    parser.add_argument(
+        "--mistakes", type=int, default=10, metavar="N", help="how many to put in words (10)"
+    )
+    options = parser.parse_intermixed_args(list(args))
+    overrides = [text for text in options.runs if text.startswith("data.") and "=" in text]
+    paths = [Path(text) for text in options.runs if text not in overrides]
+    if len(paths) not in (1, 2):
+        raise Refused(f"{len(paths)} run directories: allowed are one, or two to compare.")
+    if options.mistakes < 0:
+        raise Refused(f"--mistakes {options.mistakes}: allowed is a whole number from 0.")
+    runs = [TrainedRun.find(path, checkpoint=options.checkpoint) for path in paths]
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise Refused(f"{paths[0]}: is named twice; a run cannot be compared with itself.")
+    data = find_data(runs, options.data, overrides, split=options.split)
+    folder = claim_folder(runs, data, split=options.split)
+    screen = Screen(highlight=False, markup=False, soft_wrap=True)
+    for note in [*(run.caveat for run in runs), data.note]:
+        if note:
+            screen.print(note)
+    try:
+        if len(runs) == 1:
+            evaluate(runs[0], data, folder, screen, split=options.split, limit=options.mistakes)
+        else:
+            compare(runs, data, folder, screen, split=options.split, limit=options.mistakes)
+    except OSError as error:
+        raise Failed("disk", f"{error.filename or folder}: {error.strerror}.") from None
+
+
+def find_data(
+    runs: Sequence[TrainedRun], name: str | None, overrides: Sequence[str], *, split: str
+) -> RunData:
+    """The images to judge by: allowed for each of the runs, and the same for all.
+
+    Raises:
+        Refused: not there, trained on by one of them, or not the same images for two runs.
+    """
+    if name is None:
+        data = own_data(runs[0].path, runs[0].config, overrides)
+        for run in runs[1:]:
+            if data_seen(run.path) != data.sha256:
+                raise Refused(f"{run.path}: trained on other images; --data NAME says on which.")
+    else:
+        found = [other_data(run.path, run.config, name, overrides, split=split) for run in runs]
+        data = next((each for each in found if not each.own), found[0])
+    if split != "test" and len({splitting(run.config) for run in runs}) > 1:
+        raise Refused(f"--split {split}: the runs split their images differently; use test.")
+    if split == "val" and not data.num_val:
+        raise Refused("--split val: the run has no validation images (data.val_fraction=0).")
+    return data
+
+
+def splitting(config: dict[str, Any]) -> tuple[object, ...]:
+    """What decides which images are for validation."""
+    data = config["data"]
+    seed = config["seed"] if data["shuffle_split"] else None
+    return data["val_fraction"], data["shuffle_split"], seed
+
+
+def claim_folder(runs: Sequence[TrainedRun], data: RunData, *, split: str) -> Path:
+    """Make the folder for the results: one for each data set, split, checkpoint and opponent."""
+    parts = [] if data.own else [re.sub(r"[^\w.]+", "_", data.name)]
+    parts += [split] if split != "test" else []
+    parts += [runs[0].checkpoint] if runs[0].checkpoint != "last" else []
+    folder = runs[0].path / "evaluation" / "-".join(parts)
+    for other in runs[1:]:
+        where = other.path.absolute()
+        folder /= f"against_{where.parent.name}_{where.name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{folder}: cannot be written ({error.strerror}).") from None
+    return folder
+
+
+def ask(model: Classifier, images: MNISTDataModule, split: str) -> Answers:
+    from mnist_lab.answers import Answers, log_probs
+
+    pixels, labels = images.splits[split]
+    with progress_bar(f"{split} images", len(pixels)) as advance:
+        return Answers(labels.numpy(), log_probs(model, pixels, progress=advance))
+
+
+def evaluate(
+    run: TrainedRun, data: RunData, folder: Path, screen: Screen, *, split: str, limit: int
+) -> None:
+    """Judge one run: print the figures, write them and the pictures into `folder`."""
+    import torch
+
+    from mnist_lab import evaluation_figures as figures
+    from mnist_lab.board import write_board
+    from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics, write_csv
+
+    torch.set_num_threads(run.threads)
+    model, epoch = run.load()
+    images = data.load()
+    answers = ask(model, images, split)
+    metrics = {
+        "data": data.name,
+        "data_sha256": data.sha256,
+        "class_names": data.class_names,
+        "split": split,
+        "checkpoint": run.checkpoint,
+        "epoch": epoch,
+        **split_metrics(answers, split=split),
+    }
+    if data.own and split != "train":
+        metrics["train/acc_eval"] = float(ask(model, images, "train").correct.mean())
+        metrics["gap"] = metrics["train/acc_eval"] - metrics[f"{split}/acc"]
+
+    write_csv(folder / "predictions.csv", COLUMNS, answer_rows(answers, range(len(answers.labels))))
+    write_csv(folder / "mistakes.csv", COLUMNS, answer_rows(answers, answers.mistakes))
+    pixels, names = images.splits[split][0], data.class_names
+    drawn = {
+        "confusion": figures.confusion_figure(metrics[f"{split}/confusion"], names),
+        "mistakes": figures.mistakes_figure(answers, pixels[:, 0].numpy(), names),
+        "reliability": figures.reliability_figure(
+            metrics[f"{split}/reliability"], error=metrics[f"{split}/calibration_error"]
+        ),
+    }
+    saved = [figures.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+    figures.save(figures.curves_figure(read_epochs(run.path)), run.path / "curves.png")
+    write_json(folder / "metrics.json", metrics)
+
+    screen.print(f"{run.path}")
+    screen.print(figure_table(metrics))
+    screen.print()
+    screen.print(class_table(metrics))
+    screen.print()
+    words, num_more = mistake_words(answers, names, limit=limit)
+    print_list(screen, f"{len(answers.mistakes):,} mistakes, the most confident first:", words)
+    if num_more:
+        screen.print(f"  and {num_more:,} more in {folder / 'mistakes.csv'}")
+    screen.print()
+    screen.print(f"Tables and pictures are in {folder}, the run's curves in {run.path}.")
+    if is_held(run.path):  # a second event file would stop TensorBoard from following the first
+        screen.print("TensorBoard gets the pictures from an evaluation after the run's end.")
+    else:
+        board = run.path / "tensorboard"
+        write_board(board, model=model, images=pixels, pictures=saved, epoch=epoch)
+
+
+def compare(
+    runs: Sequence[TrainedRun],
+    data: RunData,
+    folder: Path,
+    screen: Screen,
+    *,
+    split: str,
+    limit: int,
+) -> None:
+    """Judge two runs on the same images, image by image."""
+    import torch
+
+    from mnist_lab import evaluation_figures as figures
+    from mnist_lab.evaluation import Disagreement, disagreement_words, verdict, write_csv
+
+    torch.set_num_threads(runs[0].threads)
+    images = data.load()
+    (model_a, epoch_a), (model_b, epoch_b) = (run.load() for run in runs)
+    pair = Disagreement(ask(model_a, images, split), ask(model_b, images, split))
+    metrics = {
+        "a": str(runs[0].path),
+        "b": str(runs[1].path),
+        "data": data.name,
+        "data_sha256": data.sha256,
+        "split": split,
+        "checkpoint": runs[0].checkpoint,
+        "epoch_a": epoch_a,
+        "epoch_b": epoch_b,
+        **pair.metrics(split=split),
+    }
+    write_csv(folder / "disagreements.csv", pair.COLUMNS, pair.rows())
+    figure = figures.disagreement_figure(
+        pair, images.splits[split][0][:, 0].numpy(), data.class_names
+    )
+    figures.save(figure, folder / "comparison.png")
+    write_json(folder / "comparison.json", metrics)
+
+    screen.print(pair_table(runs, metrics))
+    screen.print()
+    for letter, side in (("A", pair.only_a), ("B", pair.only_b)):
+        words = disagreement_words(pair, side[:limit], data.class_names)
+        print_list(screen, f"Only {letter} is right, the surest first:", words)
+        if len(side) > limit:
+            screen.print(f"  and {len(side) - limit:,} more in {folder / 'disagreements.csv'}")
+    screen.print()
+    screen.print(verdict(metrics, split=split))
+    screen.print(
+        "This is about these two networks; mnist-compare judges settings, by several seeds."
+    )
+    screen.print(f"Tables and pictures are in {folder}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The images that a stored run is asked about: its own, or others it has not seen. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.config import build, checked, compose
+from mnist_lab.console import printable, show_download
+from mnist_lab.errors import Refused
+from mnist_lab.runs import read_status
+from mnist_lab.settings import nearest
+from mnist_lab.sources import EMBEDDED, Source, Splits
+
+if TYPE_CHECKING:
+    from mnist_lab.data import MNISTDataModule
+
+# What a command line may say about stored or other images; how they are split is the run's affair.
+OPEN = ("data.root", "data.folder", "data.download")
+SPLITTING = ("batch_size", "val_fraction", "shuffle_split")
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Images that were found, read and checked, and how the run divides them.
+
+    Attributes:
+        node: the group `data` of a configuration, to build from.
+        seed: of the run: draws the same validation images again.
+        sha256: of the images; see `Splits`.
+        num_val: images of the training split that the run keeps for validation.
+        own: these are the images that the run was trained on.
+        note: what to know before the figures are read, or None.
+    """
+
+    node: dict[str, Any]
+    seed: int
+    sha256: str
+    num_val: int
+    own: bool
+    note: str | None = None
+
+    @classmethod
+    def of(
+        cls, node: dict[str, Any], splits: Splits, *, seed: int, own: bool, note: str | None = None
+    ) -> RunData:
+        num_val = round(len(splits.train_images) * node["val_fraction"])
+        return cls(node, seed, splits.sha256, num_val, own, note)
+
+    @property
+    def name(self) -> str:
+        return str(self.node["name"])
+
+    @property
+    def class_names(self) -> list[str]:
+        return printable_names(self.node)
+
+    def read(self) -> Splits:
+        return read(self.node)
+
+    def load(self) -> MNISTDataModule:
+        data: MNISTDataModule = build(self.node, seed=self.seed)
+        return data
+
+
+def own_data(run_dir: Path, config: dict[str, Any], overrides: Sequence[str] = ()) -> RunData:
+    """Find the images of a run again, `data.root=...` telling where they are now.
+
+    Raises:
+        Refused: they are not there, or others are.
+    """
+    node = section(config, "data") | {"allow_embedded": False}
+    for text in overrides:
+        name, _, value = text.partition("=")
+        if name not in OPEN:
+            raise Refused(f"{text}: cannot differ from the run's; {nearest(name, OPEN)}")
+        node[name.removeprefix("data.")] = value == "true" if name == "data.download" else value
+    splits = read(node)
+    seen = data_seen(run_dir)
+    if seen not in (None, splits.sha256):
+        raise Refused(
+            f"data.root={node['root']}: these are not the images that the run was trained on "
+            f"(their SHA-256 differs); --data {node['name']} takes them as other images."
+        )
+    return RunData.of(node, splits, seed=config["seed"], own=True)
+
+
+def other_data(
+    run_dir: Path,
+    config: dict[str, Any],
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    split: str,
+) -> RunData:
+    """Take another data set, by its name in conf/data, unless the run was trained on its images.
+
+    Raises:
+        Refused: not there, or some of its images were trained on.
+    """
+    for text in overrides:
+        leaf = text.partition("=")[0].removeprefix("data.")
+        if leaf in SPLITTING:
+            raise Refused(f"{text}: how images are split belongs to the run; leave it out.")
+    own = section(config, "data") | {"allow_embedded": False}
+    node = checked(compose([f"data={name}", *overrides]))["data"]
+    node |= {key: own[key] for key in SPLITTING} | {"allow_embedded": False}
+    if own["name"] == "mnist" and node["name"] == EMBEDDED:
+        raise Refused(
+            f"--data {name}: all of these 5,000 images are from MNIST's training split, which this "
+            "run was trained on; accuracy on them would be no test."
+        )
+    splits = read(node)
+    if splits.sha256 == data_seen(run_dir):
+        return RunData.of(node, splits, seed=config["seed"], own=True)
+    note = None
+    if node["class_names"] != own["class_names"]:
+        note = (
+            "The network learned other classes: its answers are read as the label of that number."
+        )
+    try:
+        trained_on = read(own).train_images
+    except Refused:
+        note = "The run's own images are not there: whether it was trained on these is unknown."
+    else:
+        images = splits.test_images if split == "test" else splits.train_images
+        seen = {image.tobytes() for image in trained_on}
+        num_seen = sum(image.tobytes() in seen for image in images)
+        if num_seen:
+            raise Refused(
+                f"--data {name}: {num_seen:,} of its {len(images):,} images are in the training "
+                "split of this run; accuracy on them would be no test."
+            )
+    return RunData.of(node, splits, seed=config["seed"], own=False, note=note)
+
+
+def stored_class_names(config: dict[str, Any]) -> list[str]:
+    """What the answers of a run's network mean."""
+    return printable_names(section(config, "data"))
+
+
+def printable_names(node: dict[str, Any]) -> list[str]:
+    """Class names that cannot steer the terminal."""
+    try:
+        names = node["class_names"]
+    except KeyError:
+        raise Refused("config.yaml: its data has no class_names.") from None
+    return [printable(name) for name in names]
+
+
+def read(node: dict[str, Any]) -> Splits:
+    """Read what a `data` node names; the embedded images never stand in for it here."""
+    assert node["allow_embedded"] is False
+    try:
+        source = Source.of(node)
+    except KeyError as error:
+        raise Refused(f"config.yaml: its data has no {error}.") from None
+    return source.find(progress=show_download).read()
+
+
+def data_seen(run_dir: Path) -> str | None:
+    """The SHA-256 of the images that the run began with, where it got so far."""
+    seen = read_status(run_dir).get("data_sha256")
+    return None if seen is None else str(seen)
+
+
+def section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    if not isinstance(config.get(name), dict) or "seed" not in config:
+        raise Refused(f"config.yaml: has no {name} or no seed.")
+    return dict(config[name])
