@@ -29,6 +29,15 @@ CIRCUMSTANCES = frozenset(
     }
 )
 
+CHOICES = ("experiment", "model", "optimizer", "schedule")
+
+# Every name that `hyperparameters` may give, in its order.
+NAMES = (
+    "data",
+    *CHOICES,
+    *(name for name in SETTINGS if name not in CIRCUMSTANCES and not name.startswith("hydra.")),
+)
+
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
     """Flatten a run's configuration to what a user would type to repeat it, circumstances left out.
@@ -37,14 +46,12 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
     become text. What is not set is left out: TensorBoard takes no None.
     """
     flat = leaves(config)
-    named = {"data": flat.get("data.name")}
-    for group in ("experiment", "model", "optimizer", "schedule"):
-        named[group] = flat.get(f"choices.{group}")
-    named |= {name: flat.get(name) for name in SETTINGS if name not in CIRCUMSTANCES}
+    flat |= {group: flat.get(f"choices.{group}") for group in CHOICES}
+    flat["data"] = flat.get("data.name")
     return {
         name: str(value) if isinstance(value, list) else value
-        for name, value in named.items()
-        if value is not None
+        for name in NAMES
+        if (value := flat.get(name)) is not None
     }
 
 

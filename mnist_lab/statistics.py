@@ -246,26 +246,31 @@ def contenders(groups: Mapping[str, Runs], *, higher_is_better: bool, level: flo
     return ranked[:1] + [c.other for c in comparisons if not c.separated]
 
 
-def _numbers(gain: Difference) -> str:
-    """`mean [low, high]` with four decimals, or with more where a small number would read as 0."""
-    numbers = [x for x in (gain.mean, gain.low, gain.high) if x is not None]
-    decimals = max(4, *(math.ceil(-math.log10(abs(x))) for x in numbers if x), 0)
+def _numbers(gain: Difference, *, percent: bool) -> str:
+    """`mean [low, high]` with four decimals, or with more where a small number would read as 0.
+
+    Percentage points have two decimals at least.
+    """
+    scale, fewest, unit = (100, 2, " points") if percent else (1, 4, "")
+    numbers = [scale * x for x in (gain.mean, gain.low, gain.high) if x is not None]
+    decimals = max(fewest, *(math.ceil(-math.log10(abs(x))) for x in numbers if x), 0)
     mean, *interval = (f"{x:.{decimals}f}" for x in numbers)
-    return f"{mean} [{', '.join(interval)}]" if interval else mean
+    return (f"{mean} [{', '.join(interval)}]" if interval else mean) + unit
 
 
-def _sentence(comparison: Comparison, *, role: str) -> str:
+def _sentence(comparison: Comparison, *, role: str, percent: bool) -> str:
     gain = comparison.gain
+    numbers = _numbers(gain, percent=percent)
     if comparison.p is None:
         why = "one run" if min(gain.n_a, gain.n_b) == 1 else "two runs without any spread"
-        return f"It leads {role}, by {_numbers(gain)}, but {why} cannot tell that from noise."
+        return f"It leads {role}, by {numbers}, but {why} cannot tell that from noise."
     how = "paired by seed" if gain.paired else "unpaired, as the seeds differ"
     if gain.low == gain.high:
         how += ", without any spread"
     if not comparison.separated:
-        return f"The data do not separate it from {role}: difference {_numbers(gain)} ({how})."
+        return f"The data do not separate it from {role}: difference {numbers} ({how})."
     p = f"= {comparison.p:.2g}" if comparison.p >= 0.0001 else "< 0.0001"
-    return f"It beats {role}, by {_numbers(gain)} ({how}, Holm p {p})."
+    return f"It beats {role}, by {numbers} ({how}, Holm p {p})."
 
 
 def verdict(
@@ -275,8 +280,9 @@ def verdict(
     baseline: str | None,
     higher_is_better: bool,
     level: float,
+    percent: bool = False,
 ) -> str:
-    """Which setting is better, in plain words, one sentence a line.
+    """Which setting is better, in plain words, one sentence a line; fractions or, if so, percent.
 
     "is best" is said only of a setting that is separated from every other; "beats" and its error
     rate are those of best_against.
@@ -297,12 +303,15 @@ def verdict(
         elif len(possible) == 1:
             claim = "is best"
         name = f"{best} (the baseline)" if best == baseline else best
-        lines.append(f"{name} {claim}: {metric} {np.mean([*groups[best].values()]):.4f} (n={n}).")
+        mean = float(np.mean([*groups[best].values()]))
+        value = f"{100 * mean:.2f} %" if percent else f"{mean:.4f}"
+        lines.append(f"{name} {claim}: {metric} {value} (n={n}).")
     for comparison in comparisons:
         role = "the baseline"
         if comparison.other == ranked[1]:
             role = "the next and baseline" if comparison.other == baseline else "the next"
-        lines.append(_sentence(comparison, role=f"{role}, {comparison.other}"))
+        role = f"{role}, {comparison.other}"
+        lines.append(_sentence(comparison, role=role, percent=percent))
     if len(ranked) > 2 and len(possible) > 1:
         lines.append(f"{len(possible)} of the {len(ranked)} settings may be the best.")
     if any(comparison.p is not None for comparison in comparisons):

@@ -1,0 +1,144 @@
+"""mnist-compare: which setting is better, by how much, and whether that is more than noise."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from mnist_lab.errors import Refused
+from mnist_lab.report import FORMATS, csv_text, json_text, text, unfinished_line
+from mnist_lab.results import read_results
+from mnist_lab.runs import read_epochs
+from mnist_lab.signals import listen
+from mnist_lab.study import Study, study
+from mnist_lab.train import exit_code
+
+EXAMPLES = """\
+examples:
+  mnist-compare outputs/sweeps/mlp/2026-01-31_18-00-00
+  mnist-compare SWEEP_DIR --baseline optimizer=sgd,width=512,dropout=0
+  mnist-compare SWEEP_DIR --filter optimizer=adam,rmsprop --filter max_epochs=20
+  mnist-compare SWEEP_DIR --by optimizer          one row for each optimizer, over all else
+  mnist-compare outputs --metric val/loss --format csv > runs.csv
+
+Runs that differ only in their seed make one row. Settings go by their full name (model.width) or
+the short one (width). Rows are ranked by val/acc unless --metric says otherwise; test figures are
+shown but do not rank unless asked for. Losses, seconds and parameters: lower is better.
+
+The plots learning_curves.png, effects.png and cost.png go to --out; without it to DIR/comparison/
+if there is one DIR and it is no run, and for the formats csv and json nowhere.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refused(f"{message} ({self.prog} --help explains)")
+
+
+def main() -> None:
+    listen()
+    sys.exit(exit_code(lambda: compare_command(sys.argv[1:])))
+
+
+def compare_command(args: Sequence[str]) -> None:
+    parser = Parser(
+        prog="mnist-compare",
+        description="Compare runs, finished or still running: of one sweep, of many, or any.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="a run, a sweep or a folder of them"
+    )
+    parser.add_argument(
+        "--metric", help="what ranks: any of metrics.json, such as val/loss (val/acc)"
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="KEY=VALUE,...",
+        help="the setting to beat; say what it takes to single out one row (the first run's)",
+    )
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="only these runs; several values of a key are alternatives, several keys all hold",
+    )
+    parser.add_argument(
+        "--by", metavar="KEY,...", help="a row for each value of these, averaged over the others"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table", help="(table)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the plots go")
+    options = parser.parse_args(args)
+
+    results, remarks = read_results(options.folders)
+    found = study(
+        results,
+        metric=options.metric,
+        by=[key.strip() for key in options.by.split(",")] if options.by else (),
+        where=options.filter,
+        baseline=options.baseline,
+    )
+    if options.format == "csv":
+        show(csv_text(found))
+        for line in (*found.notes, *map(unfinished_line, found.unfinished), *remarks):
+            print(line, file=sys.stderr)
+    elif options.format == "json":
+        show(json_text(found, remarks))
+    else:
+        show(text(found, remarks, markdown=options.format == "markdown"))
+    folder = options.out or default_folder(options.folders, options.format)
+    if folder is not None and found.verdict:
+        draw_plots(found, folder, asked=options.out is not None)
+
+
+def show(output: str) -> None:
+    """Print to a reader that may have gone, as in `mnist-compare DIR | head`."""
+    try:
+        print(output, end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def default_folder(folders: Sequence[Path], style: str) -> Path | None:
+    """Where plots go unless the user says so: beside the runs of one folder, for people only."""
+    if len(folders) > 1 or style in ("csv", "json") or (folders[0] / "status.json").exists():
+        return None
+    return folders[0] / "comparison"
+
+
+def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
+    """Draw, and name the files.
+
+    Raises:
+        Refused: the folder that the user asked for cannot be written.
+    """
+    from mnist_lab.figures import draw
+
+    epochs: dict[Path, list[dict[str, float]]] = {}
+    for group in (*found.groups, *found.unranked):
+        for result in group.results:
+            try:
+                epochs[result.path] = read_epochs(result.path)
+            except (Refused, csv.Error) as error:
+                print(f"{error} Its curve is not drawn.", file=sys.stderr)
+    try:
+        paths = draw(found, epochs, folder)
+    except OSError as error:
+        message = f"{folder}: cannot be written ({error.strerror}); --out FOLDER names another"
+        if asked:
+            raise Refused(message) from None
+        print(f"No plots: {message}", file=sys.stderr)
+        return
+    for path in paths:
+        print(f"plot: {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,518 @@
+"""mnist-compare on run directories of every kind, its figures against scipy's."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from scipy import stats
+
+from mnist_lab.compare import compare_command, default_folder
+from mnist_lab.config import checked, compose
+from mnist_lab.errors import Refused
+from mnist_lab.figures import COLORS, GREY, cost_figure, curves_figure, effects_figure
+from mnist_lab.report import csv_text, json_text, text
+from mnist_lab.results import read_results
+from mnist_lab.runs import Run, read_epochs
+from mnist_lab.study import Study, study
+
+DIGEST = "a" * 64
+
+
+@functools.cache
+def config_of(*overrides: str) -> dict[str, Any]:
+    return checked(compose(["data=mnist_5k", *overrides]))
+
+
+def write_run(
+    path: Path,
+    *overrides: str,
+    seed: int = 0,
+    state: str = "finished",
+    metrics: dict[str, Any] | None = None,
+    **status: Any,
+) -> Run:
+    """A run as the trainer leaves it; the caller holds its lock."""
+    config = {**config_of(*overrides), "seed": seed}
+    run = Run.claim(path)
+    run.write_config(config)
+    epochs = config["trainer"]["max_epochs"] if state == "finished" else 1
+    final = {"val/acc": 0.9, "val/loss": 0.3, "test/acc": 0.88, "num_params": 1000, "seconds": 2.0}
+    final |= metrics or {}
+    final = {name: value for name, value in final.items() if value is not None}
+    for epoch in range(1, epochs + 1):
+        row = {"epoch": epoch, "train/acc": 0.5, "train/loss": 1.0}
+        known = {name: final[name] for name in ("val/acc", "val/loss") if name in final}
+        run.append_epoch(row | {name: value * epoch / epochs for name, value in known.items()})
+    if state == "finished":
+        run.write_metrics({"seed": seed, "data": "mnist_5k", **final})
+    run.write_status(state, **{"epoch": epochs, "data_sha256": DIGEST, **status})
+    return run
+
+
+def finished(path: Path, *overrides: str, seed: int, **metrics: float) -> None:
+    """A finished run; `val_acc=0.9` and the like give its figures."""
+    named = {re.sub(r"^(val|test)_", r"\1/", name): value for name, value in metrics.items()}
+    write_run(path, *overrides, seed=seed, metrics=named).release()
+
+
+ACCURACIES = {  # by optimizer and width, for seeds 0, 1, 2
+    ("sgd", 32): (0.801, 0.812, 0.795),
+    ("sgd", 128): (0.842, 0.851, 0.848),
+    ("adam", 32): (0.931, 0.938, 0.927),
+    ("adam", 128): (0.955, 0.957, 0.952),
+}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two optimizers by two widths by three seeds; worst on test, best on validation."""
+    folder = tmp_path_factory.mktemp("sweeps") / "2026-01-31_18-00-00"
+    number = 0
+    for (optimizer, width), accuracies in ACCURACIES.items():
+        for seed, acc in enumerate(accuracies):
+            finished(
+                folder / f"{number}_optimizer={optimizer},width={width}",
+                f"optimizer={optimizer}",
+                f"model.width={width}",
+                seed=seed,
+                val_acc=acc,
+                test_acc=1 - acc,
+                num_params=795 * width + 10,
+                seconds=2.0 + seed,
+            )
+            number += 1
+    return folder
+
+
+def studied(*folders: Path, **choices: Any) -> Study:
+    return study(read_results(folders)[0], **choices)
+
+
+def labels(found: Study) -> list[str]:
+    return [group.label for group in found.groups]
+
+
+# --- a table against scipy ---
+
+
+def test_rows_are_ranked_with_scipys_figures(sweep: Path):
+    found = studied(sweep)
+    order = [("adam", 128), ("adam", 32), ("sgd", 128), ("sgd", 32)]
+    assert labels(found) == [f"optimizer={o} width={w}" for o, w in order]
+    rows = [*csv.DictReader(io.StringIO(csv_text(found)))]
+    assert [*rows[0]] == [
+        *("rank", "optimizer", "model.width", "n", "val/acc", "sd", "ci95_low", "ci95_high"),
+        *("test/acc", "num_params", "seconds"),
+    ]
+    for rank, (row, key) in enumerate(zip(rows, order, strict=True), start=1):
+        values = ACCURACIES[key]
+        low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+        expected = {
+            "rank": rank,
+            "model.width": key[1],
+            "n": 3,
+            "val/acc": np.mean(values),
+            "sd": np.std(values, ddof=1),
+            "ci95_low": low,
+            "ci95_high": high,
+            "test/acc": 1 - np.mean(values),
+            "num_params": 795 * key[1] + 10,
+            "seconds": 3,
+        }
+        assert {name: float(row[name]) for name in expected} == pytest.approx(expected)
+        assert row["optimizer"] == key[0]
+
+
+def test_the_answer_is_in_percent_adjusted_and_against_the_first_job(sweep: Path):
+    """Bonferroni's interval and Holm's p over three comparisons, from scipy's paired t test."""
+    found = studied(sweep)
+    best, following, first = (ACCURACIES[k] for k in (("adam", 128), ("adam", 32), ("sgd", 32)))
+    near, far = (stats.ttest_rel(best, other) for other in (following, first))
+    assert found.baseline == "optimizer=sgd width=32"
+    for comparison, test in zip(found.comparisons, (near, far), strict=True):
+        low, high = test.confidence_interval(1 - 0.05 / 3)
+        assert (comparison.gain.low, comparison.gain.high) == pytest.approx((low, high))
+        assert comparison.gain.paired
+    low, high = (100 * x for x in near.confidence_interval(1 - 0.05 / 3))
+    assert found.verdict[0] == "optimizer=adam width=128 is best: val/acc 95.47 % (n=3)."
+    assert found.verdict[1].startswith(
+        "It beats the next, optimizer=adam width=32, by 2.27 "
+        f"[{low:.2f}, {high:.2f}] points (paired by seed, Holm p = "
+    )
+    assert "the baseline, optimizer=sgd width=32" in found.verdict[2]
+    assert studied(sweep, metric="val/loss").verdict[0].endswith("val/loss 0.3000 (n=3).")
+
+
+def test_the_effect_of_a_setting_is_its_mean_over_the_others(sweep: Path):
+    found = studied(sweep)
+    means = {key: np.mean(values) for key, values in ACCURACIES.items()}
+    assert [*found.effects] == ["optimizer", "model.width"]  # the larger effect first
+    for name, place in (("optimizer", 0), ("model.width", 1)):
+        for level, effect in found.effects[name].levels.items():
+            expected = np.mean([mean for key, mean in means.items() if key[place] == level])
+            assert effect.mean == pytest.approx(expected)
+            assert effect.n == 6
+
+
+def test_people_read_percent_and_one_line_a_row(sweep: Path):
+    lines = text(studied(sweep), []).splitlines()
+    assert lines[0].split() == [
+        *("#", "optimizer", "width", "n", "val/acc", "%", "sd", "95", "%", "interval"),
+        *("test/acc", "%", "params", "seconds"),
+    ]
+    assert lines[1].split()[:6] == ["1", "adam", "128", "3", "95.47", "0.25"]
+    assert lines[1].split()[-3:] == ["4.53", "101,770", "3.0"]
+    markdown = text(studied(sweep), [], markdown=True).splitlines()
+    assert [len(line.split(" | ")) for line in markdown[:6]] == [10] * 6
+    assert markdown[2].startswith("| 1 | adam | 128 | 3 | 95.47 |")
+
+
+# --- what ranks ---
+
+
+def test_validation_ranks_and_test_only_when_asked(sweep: Path):
+    assert studied(sweep).notes == ()
+    found = studied(sweep, metric="test/acc")
+    assert labels(found)[0] == "optimizer=sgd width=32"
+    assert "WARNING: ranked by test/acc, as asked" in text(found, [])
+
+
+def test_losses_and_costs_rank_from_below(sweep: Path):
+    assert [
+        group.settings["model.width"] for group in studied(sweep, metric="num_params").groups
+    ] == [*(32, 32, 128, 128)]
+
+
+def test_without_validation_training_figures_rank_with_a_warning(tmp_path: Path):
+    for width, acc in ((16, 0.97), (64, 0.99)):
+        overrides = [f"model.width={width}", "data.val_fraction=0"]
+        metrics = {"val/acc": None, "val/loss": None, "train/acc_eval": acc}
+        write_run(tmp_path / f"{width}", *overrides, metrics=metrics).release()
+    found = studied(tmp_path)
+    assert (found.metric, labels(found)) == ("train/acc_eval", ["width=64", "width=16"])
+    assert "WARNING: without a validation split" in found.notes[0]
+    finished(tmp_path / "with", "model.width=32", seed=0, val_acc=0.5)
+    found = studied(tmp_path)
+    assert found.metric == "val/acc"
+    assert labels(found) == ["val_fraction=0.16666666666666666 width=32"]
+    assert "Not ranked, as no run of theirs has val/acc" in found.notes[-1]
+
+
+# --- what varies ---
+
+
+def test_settings_that_only_some_runs_have_are_a_dash(tmp_path: Path):
+    finished(tmp_path / "0", "model=mlp", "model.width=64", seed=0, val_acc=0.7)
+    finished(tmp_path / "1", "model=mlp", "model.width=128", seed=0, val_acc=0.8)
+    finished(tmp_path / "2", "model=linear", seed=0, val_acc=0.6)
+    found = studied(tmp_path)
+    assert found.names == ("model", "model.width")
+    assert labels(found) == ["model=mlp width=128", "model=mlp width=64", "model=linear"]
+    assert text(found, []).splitlines()[3].split()[:3] == ["3*", "linear", "-"]
+
+
+def test_what_follows_from_a_choice_does_not_vary_by_itself(tmp_path: Path):
+    for name, overrides in enumerate((["optimizer=adam"], ["optimizer=sgd"])):
+        finished(tmp_path / f"{name}", *overrides, seed=0)
+    assert studied(tmp_path).names == ("optimizer",)  # though lr, betas and eps differ
+    finished(tmp_path / "2", "optimizer=adam", "optimizer.lr=0.01", seed=0)
+    assert studied(tmp_path).names == ("optimizer", "optimizer.lr")
+    recipes = tmp_path / "recipes"
+    for name in ("mlp_100", "cnn_12_20"):
+        finished(recipes / name, f"experiment={name}", "data.allow_embedded=true", seed=0)
+    assert studied(recipes).names == ("experiment",)
+
+
+def test_circumstances_make_no_other_setting(tmp_path: Path):
+    for seed, overrides in enumerate((["threads=1"], ["trainer=cpu", "data.root=/elsewhere"])):
+        finished(tmp_path / f"{seed}", *overrides, seed=seed, val_acc=0.8 + seed / 10)
+    (group,) = studied(tmp_path).groups
+    assert group.runs("val/acc") == {0: 0.8, 1: 0.9}
+    assert studied(tmp_path).verdict == (
+        "mlp is the only setting that can be ranked: val/acc 85.00 % (n=2).",
+    )
+
+
+def test_a_repeated_run_counts_once_and_other_images_are_told_apart(tmp_path: Path):
+    for name, acc, updated in (("old", 0.5, "2026-01-01"), ("new", 0.9, "2026-01-02")):
+        metrics = {"val/acc": acc}
+        write_run(tmp_path / "a" / name, metrics=metrics, updated=updated).release()
+    results, _ = read_results([tmp_path, tmp_path / "a", tmp_path / "a" / "old"])
+    assert len(results) == 2
+    found = study(results)
+    assert found.groups[0].runs("val/acc") == {0: 0.9}
+    assert found.notes == ("Runs that repeat a setting and seed: 1; only the newest counts.",)
+    write_run(tmp_path / "b", data_sha256="b" * 64).release()
+    found = studied(tmp_path)
+    assert {group.settings["data"] for group in found.groups} == {
+        "mnist_5k (aaaaaaaa)",
+        "mnist_5k (bbbbbbbb)",
+    }
+    assert "WARNING: figures of different data" in found.notes[0]
+
+
+# --- runs that did not finish ---
+
+
+def test_unfinished_and_damaged_runs_are_lines_of_their_own(sweep: Path, tmp_path: Path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(sweep, folder)
+    best = ["optimizer=adam", "model.width=256"]
+    held = write_run(folder / "20_running", *best, state="running")
+    write_run(folder / "21_crashed", *best, state="running").release()
+    why = {"reason": "disk", "message": "No space left on device: x."}
+    write_run(folder / "22_failed", *best, state="failed", **why).release()
+    write_run(folder / "23_stopped", *best, state="interrupted", signal="SIGINT").release()
+    unborn = Run.claim(folder / "24_early")
+    unborn.write_status("failed", epoch=0, reason="error", message="ValueError: bad")
+    unborn.release()
+    write_run(folder / "25_cut").release()
+    (folder / "25_cut" / "metrics.json").write_text('{"val/acc": 0.9')
+    write_run(folder / "26_empty").release()
+    (folder / "26_empty" / "metrics.json").unlink()
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "config.yaml").write_text("learning_rate: 3\n")
+    write_run(folder / "27_edited").release()
+    config = folder / "27_edited" / "config.yaml"
+    config.write_text(config.read_text().replace("width: 512", "width: -1"))
+    jobs = {"20_running": {}, "28_waiting": {}}
+    (folder / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+
+    results, remarks = read_results([folder])
+    held.release()
+    found = study(results)
+    assert labels(found) == labels(studied(sweep))
+    lines = text(found, remarks).split("\n\n")[1].splitlines()
+    starts = {line.partition(":")[0] for line in lines[:5]}
+    assert starts == {
+        *("running after epoch 1 of 5", "crashed after epoch 1 of 5", "failed after epoch 0"),
+        *("failed after epoch 1 of 5", "interrupted after epoch 1 of 5"),
+    }
+    assert "22_failed (disk: No space left on device: x.)" in lines[2]
+    files = [Path(line.partition(":")[0]) for line in lines[5:9]]
+    assert [file.relative_to(folder).as_posix() for file in files] == [
+        *("25_cut/metrics.json", "26_empty/metrics.json"),
+        *("27_edited/config.yaml", "foreign/status.json"),
+    ]
+    assert "model.width=-1: allowed is" in lines[7]
+    assert lines[9] == f"{folder}: 1 of 2 jobs have not begun."
+    assert len(lines) == 10
+
+
+def test_a_setting_that_diverged_is_never_ranked(tmp_path: Path):
+    """By its own failure, or by a figure that is no number: above 0.99 all the same."""
+    for seed in range(3):
+        finished(tmp_path / f"good{seed}", "optimizer.lr=0.01", seed=seed, val_acc=0.9)
+        metrics = {"val/acc": 0.99 if seed else math.nan}
+        write_run(tmp_path / f"nan{seed}", "optimizer.lr=0.1", seed=seed, metrics=metrics).release()
+        state = {"state": "finished"} if seed else {"state": "failed", "reason": "nan"}
+        write_run(tmp_path / f"fail{seed}", "optimizer.lr=1", seed=seed, **state).release()
+    found = studied(tmp_path)
+    assert labels(found) == ["lr=0.01"]
+    assert [group.label for group in found.unranked] == ["lr=1", "lr=0.1"]
+    assert found.verdict[1:] == (
+        "lr=1 (the baseline) is not ranked: 1 of 3 runs have no finite val/acc.",
+        "lr=0.1 is not ranked: 1 of 3 runs have no finite val/acc.",
+    )
+    rows = text(found, []).splitlines()
+    assert rows[2].split()[:4] == ["-", "1", "3", "diverged"]
+    assert json.loads(json_text(found, []))["settings"][1]["mean"] is None
+    assert [*csv.DictReader(io.StringIO(csv_text(found)))][1]["val/acc"] == "nan"
+
+
+def test_before_any_run_has_finished_there_is_still_an_answer(tmp_path: Path, capsys: Any):
+    write_run(tmp_path / "0", state="interrupted", signal="SIGTERM").release()
+    compare_command([str(tmp_path)])
+    output = capsys.readouterr()
+    assert output.out.startswith(f"interrupted after epoch 1 of 5: {tmp_path / '0'} (SIGTERM)")
+    assert "No run has finished yet." in output.out
+    assert not (tmp_path / "comparison").exists()
+
+
+# --- choosing ---
+
+
+def test_by_averages_over_what_all_rows_have(sweep: Path, tmp_path: Path):
+    found = studied(sweep, by=["optimizer"])
+    assert labels(found) == ["optimizer=adam", "optimizer=sgd"]
+    pairs = zip(ACCURACIES["adam", 32], ACCURACIES["adam", 128], strict=True)
+    assert [*found.groups[0].runs("val/acc").values()] == pytest.approx([*map(np.mean, pairs)])
+    assert found.comparisons[0].gain.paired
+    folder = tmp_path / "sweep"
+    shutil.copytree(sweep, folder)
+    finished(folder / "alone", "optimizer=adam", "model.width=512", seed=0, val_acc=1.0)
+    more = studied(folder, by=["optimizer"])
+    assert more.groups[0].runs("val/acc") == found.groups[0].runs("val/acc")
+    assert "Runs left out of the means: 1;" in more.notes[0]
+    for optimizer, width in (("adam", 32), ("sgd", 128)):
+        overrides = [f"optimizer={optimizer}", f"model.width={width}"]
+        finished(tmp_path / "apart" / optimizer, *overrides, seed=0)
+    with pytest.raises(Refused, match="no combination of width was run for every row"):
+        studied(tmp_path / "apart", by=["optimizer"])
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected", "seeds"),
+    [
+        (["optimizer=sgd"], ["width=128", "width=32"], [0, 1, 2]),
+        (["model.width=128.0,seed=0,2"], ["optimizer=adam", "optimizer=sgd"], [0, 2]),
+        (["width=32", "optimizer=sgd"], ["mlp"], [0, 1, 2]),
+    ],
+)
+def test_filter(sweep: Path, conditions: list[str], expected: list[str], seeds: list[int]):
+    found = studied(sweep, where=conditions)
+    assert labels(found) == expected
+    assert all([*group.runs("val/acc")] == seeds for group in found.groups)
+
+
+def test_baseline_is_the_row_that_is_named(sweep: Path):
+    found = studied(sweep, baseline="optimizer=sgd,width=128")
+    assert found.baseline == "optimizer=sgd width=128"
+    assert [comparison.other for comparison in found.comparisons] == [
+        *("optimizer=adam width=32", "optimizer=sgd width=128")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"metric": "val/los"}, "--metric val/los: no finished run has it; did you mean val/loss?"),
+        ({"by": ["widht"]}, "--by widht: no run has such a setting; did you mean width?"),
+        (
+            {"where": ["optimizer=adm"]},
+            "--filter optimizer=adm: no run has that; did you mean adam?",
+        ),
+        ({"where": ["adam"]}, "--filter adam: write KEY=VALUE"),
+        ({"where": ["width=32", "width=128"]}, "--filter width=128: no run has that"),
+        ({"baseline": "width=32"}, "--baseline width=32: 2 settings match; say optimizer as well"),
+    ],
+)
+def test_what_no_run_has_is_refused_with_the_nearest_name(
+    sweep: Path, choices: dict[str, Any], message: str
+):
+    with pytest.raises(Refused) as refusal:
+        studied(sweep, **choices)
+    assert str(refusal.value).startswith(message)
+
+
+# --- formats and pictures ---
+
+
+def test_json_and_csv_hold_the_same_as_fractions(sweep: Path):
+    found = studied(sweep)
+    whole = json.loads(json_text(found, ["a remark"]))
+    rows = [*csv.DictReader(io.StringIO(csv_text(found)))]
+    for row, entry in zip(rows, whole["settings"], strict=True):
+        key = entry["settings"]["optimizer"], entry["settings"]["model.width"]
+        assert (row["optimizer"], int(row["model.width"])) == key
+        assert float(row["val/acc"]) == entry["mean"]
+        assert [*entry["values"].values()] == list(ACCURACIES[key])
+    assert whole["remarks"] == ["a remark"]
+    assert [entry["rank"] for entry in whole["settings"]] == [1, 2, 3, 4]
+    assert whole["comparisons"][0]["p_holm"] == found.comparisons[0].p
+    assert whole["effects"]["optimizer"]["levels"][0]["level"] == "adam"
+
+
+def epochs_of(found: Study) -> dict[Path, list[dict[str, float]]]:
+    return {r.path: read_epochs(r.path) for group in found.groups for r in group.results}
+
+
+def drawn(figure: Figure | None) -> Figure:
+    assert figure is not None
+    figure.canvas.draw()
+    return figure
+
+
+def test_curves_show_the_mean_of_the_seeds(sweep: Path, tmp_path: Path):
+    found = studied(sweep)
+    left, right = drawn(curves_figure(found, epochs_of(found))).axes
+    curves = {line.get_color(): line for line in left.lines}
+    assert [*curves] == [*reversed(COLORS[:4])]
+    best = np.mean(ACCURACIES["adam", 128])
+    assert curves[COLORS[0]].get_xydata() == pytest.approx(
+        np.array([[epoch, best * epoch / 5] for epoch in range(1, 6)])
+    )
+    band = left.collections[-1].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((0.952 / 5, 0.957))
+    assert len(right.lines) == 4
+    for width in range(9):
+        finished(tmp_path / f"{width}", f"model.width={8 + width}", seed=0, val_acc=0.1 * width)
+    many = studied(tmp_path)
+    colors = [
+        line.get_color() for line in drawn(curves_figure(many, epochs_of(many))).axes[0].lines
+    ]
+    assert colors == [GREY] * 3 + [*reversed(COLORS)]
+
+
+def test_effects_and_costs_show_the_studys_figures(sweep: Path):
+    found = studied(sweep)
+    panels = drawn(effects_figure(found)).axes
+    for axes, effect in zip(panels, found.effects.values(), strict=True):
+        (line,) = (line for line in axes.lines if line.get_color() == COLORS[0])
+        means = sorted(level.mean for level in effect.levels.values())
+        assert sorted(line.get_ydata()) == pytest.approx(means)
+    for axes, x in zip(drawn(cost_figure(found)).axes, (101_770, 3.0), strict=True):
+        points = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+        assert (points[0].get_xdata()[0], points[0].get_ydata()[0]) == pytest.approx(
+            (x, np.mean(ACCURACIES["adam", 128]))
+        )
+        low, high = axes.get_ylim()
+        assert low < min(ACCURACIES["sgd", 32])  # every seed is within the axes
+        assert high > max(ACCURACIES["adam", 128])
+
+
+def test_the_verb_as_a_process(sweep: Path, tmp_path: Path):
+    """It answers, draws, and imports no torch."""
+    folder = tmp_path / "sweep"
+    shutil.copytree(sweep, folder)
+    command = [sys.executable, "-X", "importtime", "-m", "mnist_lab.compare", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "optimizer=adam width=128 is best: val/acc 95.47 % (n=3)." in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "matplotlib.figure" in imported
+    assert not imported & {"torch", "lightning", "hydra", "matplotlib.pyplot"}
+    plots = sorted((folder / "comparison").iterdir())
+    assert [plot.name for plot in plots] == ["cost.png", "effects.png", "learning_curves.png"]
+    for plot in plots:
+        image = imread(plot)
+        assert min(image.shape[:2]) > 400
+        assert np.unique(image.reshape(-1, image.shape[2]), axis=0).shape[0] > 100
+    command = [sys.executable, "-m", "mnist_lab.compare", str(tmp_path / "nothing")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_plots_go_beside_one_folder_for_people_only(sweep: Path, tmp_path: Path, capsys: Any):
+    assert default_folder([sweep], "table") == sweep / "comparison"
+    assert default_folder([sweep, sweep], "table") is None
+    assert default_folder([sweep], "csv") is None
+    assert default_folder([next(sweep.glob("0_*"))], "table") is None
+    folder = tmp_path / "sweep"
+    shutil.copytree(sweep, folder)
+    (folder / "comparison").write_text("a file stands in the way")
+    compare_command([str(folder)])
+    assert "No plots" in capsys.readouterr().err
+    with pytest.raises(Refused, match="comparison: cannot be written"):
+        compare_command([str(folder), "--out", str(folder / "comparison")])
+    capsys.readouterr()
+    compare_command([str(folder), "--format", "csv", "--out", str(tmp_path / "plots")])
+    assert (tmp_path / "plots" / "cost.png").exists()
+    assert capsys.readouterr().out.startswith("rank,optimizer,model.width,n,val/acc,")
+    with pytest.raises(Refused, match="no run lies in it"):
+        compare_command([str(tmp_path / "plots")])
+    with pytest.raises(Refused, match="invalid choice: 'tabel'"):
+        compare_command([str(folder), "--format", "tabel"])
