@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,8 @@ from mnist_lab.errors import Refused
 from mnist_lab.settings import BUILDABLE, DIGESTS, SETTINGS, check, leaves, nearest
 
 if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+    from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
@@ -17,6 +22,17 @@ Config = dict[str, Any]
 
 # Config groups whose choice says what a run is; kept with the run as `choices`.
 GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "experiment")
+
+# Config groups that say which runs there are, and who launches them.
+SWEEP = "sweep"
+LAUNCHER = "hydra/launcher"
+OPTIONAL = ("experiment", SWEEP)
+
+# Launchers that come with an optional extra of this package, and the module that it brings.
+EXTRAS = {
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+    "ray": "hydra_plugins.hydra_ray_launcher",
+}
 
 
 def conf_dir() -> Path:
@@ -33,28 +49,24 @@ def choices(group: str) -> list[str]:
 def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     """Compose `conf/train.yaml` with command-line overrides, the `hydra` node included.
 
+    Args:
+        multirun: overrides may have several values; composed is what the jobs have in common.
+
     Raises:
         Refused: an override cannot be read, or names a setting or choice that does not exist.
     """
     import hydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    parsed: list[Override] = []
-    for text in overrides:
+    with hydra_session() as session:
+        parsed = parsed_overrides(overrides, session.config_loader)
+        for override in parsed:
+            check_override(override, multirun=multirun)
+        mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         try:
-            parsed += OverridesParser.create().parse_overrides([text])
-        except HydraException:
-            raise Refused(
-                f"{text}: cannot be read; write setting=value, quoted where the shell or Hydra "
-                "would take a character of it."
-            ) from None
-    for override in parsed:
-        check_override(override, multirun=multirun)
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
-            return hydra.compose("train", list(overrides), return_hydra_config=True)
+            return session.compose_config("train", list(overrides), mode, from_shell=False)
         except (HydraException, OmegaConfBaseException) as error:
             groups = [text for text in overrides if text.partition("=")[0].strip("+") in GROUPS]
             if len(groups) < len(overrides):
@@ -64,25 +76,93 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
             raise Refused(str(error).splitlines()[0]) from None
 
 
+@contextlib.contextmanager
+def hydra_session() -> Iterator[Hydra]:
+    """Hydra as it reads our conf/: the one that runs a sweep, or one for the moment."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    inside = GlobalHydra.instance().is_initialized()
+    conf = hydra.initialize_config_dir(str(conf_dir()), version_base="1.3") if not inside else None
+    with conf or contextlib.nullcontext():
+        session = GlobalHydra.instance().hydra
+        assert session is not None
+        yield session
+
+
+def parsed_overrides(
+    overrides: Sequence[str], config_loader: ConfigLoader | None = None
+) -> list[Override]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create(config_loader)
+    parsed: list[Override] = []
+    for text in overrides:
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException:
+            raise Refused(
+                f"{text}: cannot be read; write setting=value, quoted where the shell or Hydra "
+                "would take a character of it."
+            ) from None
+    return parsed
+
+
+def sweep_arguments(overrides: Sequence[str]) -> list[str]:
+    """Check the command line of a sweep as far as its jobs need not be known, for Hydra to expand.
+
+    A setting with one value becomes a sweep of one: Hydra would look for it in the default choices,
+    which need not be the jobs', before any job is looked at.
+    """
+    arguments = []
+    for override in parsed_overrides(overrides):
+        text = str(override.input_line)
+        name, _, value = text.partition("=")
+        if is_value(override) and not override.is_sweep_override():
+            text = f"{name}=choice({value or 'null'})"
+        arguments.append(text)
+    compose(arguments, multirun=True)
+    return arguments
+
+
+def is_value(override: Override) -> bool:
+    """Whether an override changes one setting of a run, and no choice of a file."""
+    changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+    name = override.key_or_group
+    return changes and name in SETTINGS and not name.startswith("hydra.")
+
+
+def check_launcher(name: str) -> None:
+    known = {"basic", *choices(LAUNCHER)}
+    if name not in known:
+        raise Refused(f"{LAUNCHER}={name}: no such launcher; {nearest(name, known)}")
+    if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
+        raise Refused(f"{LAUNCHER}={name}: needs an extra; pip install 'mnist_lab[{name}]'.")
+
+
 def check_override(override: Override, *, multirun: bool) -> None:
     """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes."""
     key = override.key_or_group
+    if key == LAUNCHER:
+        check_launcher(override.get_value_element_as_str())
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return
     text = override.input_line
-    if not (key in GROUPS or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
-        raise Refused(f"{text}: no such setting; {nearest(key, [*GROUPS, *SETTINGS])}")
+    groups = (*GROUPS, SWEEP)
+    if not (key in groups or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
+        raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
     if override.is_sweep_override():
         if not multirun:
             raise Refused(f"{text}: several values are a sweep; add -m to run them all.")
-        if not override.is_discrete_sweep():
-            raise Refused(f"{text}: a sweep needs a list of values, as in {key}=1,2,3.")
+        if not override.is_discrete_sweep() or key == SWEEP:
+            raise Refused(f"{text}: a sweep needs a list of values, as in model.width=1,2,3.")
         values = [str(value) for value in override.sweep_string_iterator()]
     else:
         values = [override.get_value_element_as_str()]
-    if key in GROUPS and not override.is_delete():
+    if key in groups and not override.is_delete():
         for value in values:
-            if value not in choices(key) and not (key == "experiment" and value == "null"):
+            if value not in choices(key) and not (value == "null" and key in OPTIONAL):
                 raise Refused(f"{key}={value}: no such {key}; {nearest(value, choices(key))}")
 
 
@@ -141,4 +221,8 @@ def build(node: Mapping[str, Any], **kwargs: Any) -> Any:
 
     if node.get("_target_") not in BUILDABLE:
         raise Refused(f"_target_={node.get('_target_')}: not a name that this lab builds.")
-    return instantiate(dict(node), _recursive_=False, _convert_="all", **kwargs)
+    built = instantiate(dict(node), _recursive_=False, _convert_="all", **kwargs)
+    if node.get("_partial_"):
+        # Hydra's partial checks its policy again at each call, 0.1 ms; a schedule is called a step.
+        built = functools.partial(built.func, *built.args, **built.keywords)
+    return built

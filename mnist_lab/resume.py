@@ -1,4 +1,4 @@
-"""mnist-resume: go on where a run stopped."""
+"""mnist-resume: go on where a run or a sweep stopped."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from mnist_lab.errors import Refused
 from mnist_lab.runs import Run, read_config, read_epochs, read_status
 from mnist_lab.settings import SETTINGS, check, leaves, nearest
 from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
+from mnist_lab.train import exit_code, train_job, with_hydra
 
 EXAMPLES = """\
 examples:
   mnist-resume outputs/runs/mlp/2026-01-31_18-00-00
   mnist-resume outputs/runs/mlp/2026-01-31_18-00-00 trainer.max_epochs=40    train on to 40 epochs
+  mnist-resume outputs/sweeps/mlp/2026-01-31_18-00-00                        run what is not done
+  mnist-resume outputs/sweeps/mlp/2026-01-31_18-00-00 --retry-failed hydra/launcher=pool
 
-The run goes on from its last finished epoch, with the threads and the random numbers that it would
+A run goes on from its last finished epoch, with the threads and the random numbers that it would
 have had, and ends with the weights of a run that was never stopped.
 """
 
@@ -37,18 +39,33 @@ def main() -> None:
 def resume_command(args: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="mnist-resume",
-        description="Go on with a run that was stopped, killed or should train longer.",
+        description="Go on with a run or a sweep that was stopped, killed or should train longer.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("directory", type=Path, help="a run directory")
+    parser.add_argument("directory", type=Path, help="a run's or a sweep's directory")
     parser.add_argument("overrides", nargs="*", metavar="SETTING=VALUE", help="what changes")
     parser.add_argument(
         "--allow-changes",
         action="store_true",
         help="let any setting, and the data, differ from the first part's",
     )
-    options = parser.parse_args(args)
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="of a sweep: start failed jobs afresh, too"
+    )
+    options = parser.parse_intermixed_args(args)
+    if (options.directory / "sweep.json").exists():
+        if options.allow_changes:
+            raise Refused("--allow-changes: for a single run; the jobs of a sweep stay as planned.")
+        from mnist_lab.sweep.resume import resume_arguments
+
+        arguments = resume_arguments(
+            options.directory, options.overrides, retry_failed=options.retry_failed
+        )
+        with_hydra(["-m", *arguments], train_job)
+        return
+    if options.retry_failed:
+        raise Refused(f"--retry-failed: for a sweep, and {options.directory} is none.")
     resume_run(options.directory, options.overrides, allow_changes=options.allow_changes)
 
 
@@ -59,28 +76,45 @@ def resume_run(path: Path, overrides: Sequence[str], *, allow_changes: bool) -> 
     if not allow_changes:
         refuse_changes([name for name in changed if name not in FREE])
     status = read_status(path) if (path / "status.json").exists() else {}
-    num_epochs, max_epochs = len(read_epochs(path)), config["trainer"]["max_epochs"]
+    num_epochs = len(read_epochs(path))
     if "trainer.max_epochs" in changed:
         check_extension(config, num_epochs)
     elif status.get("state") == "finished":
         print(f"{path}: finished already, {num_epochs} epochs; trainer.max_epochs=N trains on.")
         return
-    run = Run.hold(path)
+    go_on(Run.hold(path), config, allow_changes=allow_changes)
+
+
+def go_on(
+    run: Run, config: dict[str, Any], *, allow_changes: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Train a held run from its last finished epoch, or from the beginning; return its figures.
+
+    Args:
+        quiet: write train.log only.
+
+    Raises:
+        Refused: other data than in the first part, no data, or a device that is not there.
+        Failed, Interrupted: as `training.train`.
+    """
     from mnist_lab.checkpoints import read_checkpoint
     from mnist_lab.training import resolved, train
 
+    begun = (run.path / "status.json").exists()
     config = resolved(config)
-    if not allow_changes:
-        refuse_other_data(config, status)
+    if begun and not allow_changes:
+        refuse_other_data(config, read_status(run.path))
     checkpoint: Path | None = run.checkpoints / "last.ckpt"
     if checkpoint is not None and checkpoint.exists():
         done = read_checkpoint(checkpoint)["epoch"] + 1
-        print(f"{path}: going on after epoch {done} of {max_epochs}.")
+        where = f"going on after epoch {done} of {config['trainer']['max_epochs']}."
     else:
         checkpoint, done = None, 0
-        print(f"{path}: no epoch was finished; starting from the beginning.")
+        where = "no epoch was finished; starting from the beginning."
+    if begun and not quiet:
+        print(f"{run.path}: {where}")
     run.keep_epochs(done)
-    train(config, run, checkpoint=checkpoint)
+    return train(config, run, checkpoint=checkpoint, quiet=quiet)
 
 
 def apply(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:

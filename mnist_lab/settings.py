@@ -214,6 +214,34 @@ SETTINGS: dict[str, Setting] = {
         high=1_024,  # a run from a larger machine is read and resumed here all the same
         optional=True,
     ),
+    # hydra/launcher=pool
+    "hydra.launcher.devices": Setting(
+        kind=str,
+        meaning="where a pool runs its jobs; auto: on GPUs where there are any",
+        choices=("auto", "cpu", "gpu"),
+    ),
+    "hydra.launcher.slots": Setting(
+        kind=int,
+        meaning="jobs at a time in a pool; null: as many as the cores, or the GPUs, allow",
+        low=1,
+        high=1_024,
+        optional=True,
+    ),
+    "hydra.launcher.threads": Setting(
+        kind=int,
+        meaning="CPU threads of a slot; null: what the jobs ask for, else 1 (a GPU: its share)",
+        low=1,
+        high=1_024,
+        optional=True,
+    ),
+    "hydra.launcher.jobs_per_device": Setting(
+        kind=int, meaning="slots of a pool that share one GPU", low=1, high=64
+    ),
+    "hydra.launcher.on_failure": Setting(
+        kind=str,
+        meaning="when a job of a pool fails: go on with the others, or stop them",
+        choices=("continue", "stop"),
+    ),
 }
 
 # Tables that belong to a data set rather than being settings: file name -> hexadecimal digest.

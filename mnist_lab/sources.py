@@ -126,6 +126,20 @@ class Source:
             raise Refused(str(error)) from None
 
 
+def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dict[str, Any]:
+    """Find the data and return the node `data` with what was found: it holds in any folder.
+
+    Raises:
+        Refused: as `Source.find`.
+    """
+    source = Source.of(data).find(progress=progress)
+    found = {**data, "root": str(Path(source.root).expanduser().absolute())}
+    if source.name != data["name"]:  # the embedded images stand in
+        found |= {"name": source.name, "mirrors": [], "md5": None, "sha256": None}
+        found |= {"download": False}
+    return found
+
+
 @functools.lru_cache(maxsize=2)
 def read_files(source: Source) -> Splits:
     halves = [

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.config import checked, choices, compose, conf_dir
+from mnist_lab.config import (
+    GROUPS,
+    LAUNCHER,
+    SWEEP,
+    checked,
+    choices,
+    compose,
+    conf_dir,
+    sweep_arguments,
+)
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.runs import Run
 from mnist_lab.settings import SETTINGS
@@ -23,12 +32,15 @@ Train a network on MNIST: mnist-train [SETTING=VALUE ...]
   mnist-train experiment=mlp_512x2_dropout seed=3     a published recipe
   mnist-train model=cnn optimizer.lr=3e-3 trainer.max_epochs=4
   mnist-train -m model.width=128,512 model.dropout=0,0.2 seed=0,1,2    a sweep: every combination
+  mnist-train -m ... hydra/launcher=pool              its jobs in parallel, on all cores or all GPUs
+  mnist-train sweep=published --plan                  a ready grid; only say what would run
 
 Each run gets a directory of its own below outputs/: figures in metrics.json and metrics.csv,
 weights in checkpoints/, curves in tensorboard/ (tensorboard --logdir outputs).
 
 Flags:  -m, --multirun  every combination of the values given     --cfg job  print the settings
-        --help          this page                                 --hydra-help  Hydra's own flags
+        --plan          print the jobs of a sweep and stop        --help     this page
+        --hydra-help    Hydra's own flags
 """
 
 
@@ -56,7 +68,10 @@ def exit_code(command: Any) -> int:
 def train_command(args: Sequence[str]) -> None:
     from hydra._internal.utils import get_args_parser
 
-    flags = get_args_parser().parse_intermixed_args(list(args))
+    parser = get_args_parser()
+    parser.add_argument("--plan", action="store_true")
+    flags = parser.parse_intermixed_args(list(args))
+    ready_grid = any(text.startswith(f"{SWEEP}=") for text in flags.overrides)
     if flags.help:
         print(help_page(), end="")
     elif flags.hydra_help or flags.shell_completion or flags.info:
@@ -66,9 +81,11 @@ def train_command(args: Sequence[str]) -> None:
     elif flags.cfg:
         checked(compose(flags.overrides))
         with_hydra(args, lambda _: None)
-    elif flags.multirun:
-        compose(flags.overrides, multirun=True)
-        with_hydra(["-m", *flags.overrides], train_job)
+    elif flags.multirun or ready_grid:
+        arguments = sweep_arguments(flags.overrides)
+        with_hydra(["-m", *arguments, f"hydra.sweeper.plan={flags.plan}"], train_job)
+    elif flags.plan:
+        raise Refused("--plan: shows the jobs of a sweep; add -m and values, or sweep=NAME.")
     else:
         train_one(flags.overrides)
 
@@ -104,20 +121,13 @@ def train_one(overrides: Sequence[str]) -> None:
         raise ended[0]
 
 
-def train_job(config: DictConfig) -> dict[str, Any]:
-    """One job of a sweep, in the directory that Hydra made for it."""
+def train_job(_: DictConfig) -> dict[str, Any]:
+    """One job of a sweep, in the directory that Hydra made for it; the sweep knows its settings."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import DictConfig
 
-    from mnist_lab.training import resolved, train
+    from mnist_lab.sweep.job import run_job
 
-    hydra_config = HydraConfig.get()
-    whole = DictConfig({**config, "hydra": hydra_config})
-    run = Run.claim(Path(hydra_config.runtime.output_dir))
-    try:
-        return train(resolved(checked(whole)), run)
-    finally:
-        run.release()
+    return run_job(Path(HydraConfig.get().runtime.output_dir))
 
 
 def with_hydra(args: Sequence[str], task: Any) -> None:
@@ -130,8 +140,8 @@ def with_hydra(args: Sequence[str], task: Any) -> None:
 def help_page() -> str:
     """The examples, then every choice and setting with its meaning and range."""
     lines = [HELP, "Choices (GROUP=NAME):"]
-    for group in ("data", "model", "optimizer", "schedule", "trainer", "experiment"):
-        lines.append(f"  {group:12} {', '.join(choices(group))}")
+    for group in (*GROUPS, SWEEP, LAUNCHER):
+        lines.append(f"  {group:14} {', '.join(choices(group))}")
     lines.append("\nSettings (SETTING=VALUE); which of them a choice has, --cfg job shows:")
     for name, setting in SETTINGS.items():
         lines += [f"  {name:24} {setting.meaning}", f"  {'':24}   {setting.allowed}"]

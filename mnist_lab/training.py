@@ -26,7 +26,7 @@ from mnist_lab.hparams import write_session_end, write_session_start
 from mnist_lab.runs import read_epochs
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import Interrupted, signals
-from mnist_lab.sources import EMBEDDED, Source
+from mnist_lab.sources import EMBEDDED, settled
 
 if TYPE_CHECKING:
     from mnist_lab.data import MNISTDataModule
@@ -44,13 +44,8 @@ def resolved(config: Config) -> Config:
     Raises:
         Refused: a GPU that is not there, or no data.
     """
-    data = config["data"]
-    source = Source.of(data).find()
-    data = {**data, "root": str(Path(source.root).expanduser().absolute())}
-    if source.name != data["name"]:  # the embedded images stand in
-        data |= {"name": source.name, "mirrors": [], "md5": None, "sha256": None, "download": False}
     trainer = {**config["trainer"], "accelerator": device_kind(config["trainer"]["accelerator"])}
-    return {**config, "data": data, "trainer": trainer}
+    return {**config, "data": settled(config["data"]), "trainer": trainer}
 
 
 def device_kind(accelerator: str) -> str:

@@ -1,0 +1,1 @@
+"""Many runs of one grid: planned whole, launched, recorded and resumed."""

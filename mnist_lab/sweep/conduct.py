@@ -1,0 +1,138 @@
+"""Launch the jobs of a sweep, whatever the launcher, and say how they ended."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.errors import Failed
+from mnist_lab.runs import Run
+from mnist_lab.signals import Interrupted
+from mnist_lab.sweep.compose import Composer
+from mnist_lab.sweep.job import record_failure
+from mnist_lab.sweep.launcher import SlotLauncher
+from mnist_lab.sweep.plan import Job
+from mnist_lab.sweep.record import Sweep
+from mnist_lab.sweep.tables import failures_table, results_table, screen
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+
+
+def conduct(sweep: Sweep, jobs: Sequence[Job], launcher: Any, composer: Composer) -> None:
+    """Run these jobs of a sweep; the others are as they should be.
+
+    Args:
+        launcher: a Hydra launcher, set up.
+
+    Raises:
+        Failed: some job of the sweep has failed, or is not finished.
+        Interrupted: by a signal; what has not run is pending.
+    """
+    overrides = {job.directory: launch_overrides(sweep, job) for job in jobs}
+    if isinstance(launcher, SlotLauncher):
+        launcher.prepare(sweep, {tuple(overrides[job.directory]): job for job in jobs}, composer)
+    else:
+        launcher.config.hydra.sweep.dir = str(sweep.path)  # where it puts files of its own
+        if is_basic(launcher):
+            launcher.task_function = announced(launcher.task_function, sweep, jobs)
+    try:
+        returns = launcher.launch(list(overrides.values()), initial_job_idx=0)
+        for job, returned in zip(jobs, returns, strict=False):
+            note_lost(sweep, job, returned)
+    except (Failed, Interrupted):
+        print_end(sweep)
+        raise
+    except Exception as error:
+        print_end(sweep)
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        traceback.print_exc()
+        raise Failed("launcher", first) from error
+    print_end(sweep)
+    refuse_failures(sweep)
+
+
+def launch_overrides(sweep: Sweep, job: Job) -> list[str]:
+    return [
+        *job.overrides,
+        f"hydra.sweep.dir={quoted(sweep.path)}",
+        f"hydra.sweep.subdir={quoted(job.directory)}",
+    ]
+
+
+def quoted(text: str | Path) -> str:
+    """As Hydra's override grammar takes any text."""
+    escaped = str(text).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def is_basic(launcher: object) -> bool:
+    """Hydra's own launcher: one job after the other, in this process."""
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    return isinstance(launcher, BasicLauncher)
+
+
+def announced(
+    task: Callable[[Any], Any], sweep: Sweep, jobs: Sequence[Job]
+) -> Callable[[Any], Any]:
+    """Wrap a job that runs in this process: say which it is, and keep sweep.json up to date."""
+    by_name = {job.directory: (place, job) for place, job in enumerate(jobs, 1)}
+
+    def run(config: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+
+        place, job = by_name[Path(HydraConfig.get().runtime.output_dir).name]
+        screen().print(f"\n[bold]job {place}/{len(jobs)}  {job.directory}[/]")
+        sweep.mark(job, "running")
+        try:
+            return task(config)
+        finally:
+            sweep.mark(job, sweep.state(job))
+
+    return run
+
+
+def note_lost(sweep: Sweep, job: Job, returned: JobReturn) -> None:
+    """Record a job that failed before it could say so itself."""
+    error = returned._return_value
+    if sweep.state(job) == "pending" and isinstance(error, Exception):
+        path = sweep.job_path(job)
+        path.mkdir(exist_ok=True)
+        run = Run.hold(path)
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        record_failure(run, "error", line, log="".join(traceback.format_exception(error)))
+        run.release()
+
+
+def print_end(sweep: Sweep) -> None:
+    """Show the results of the whole sweep, its failures, and how to go on with the rest."""
+    sweep.mark_all()
+    console = screen()
+    states = {job.number: sweep.state(job) for job in sweep.jobs}
+    finished = [job for job in sweep.jobs if states[job.number] == "finished"]
+    failed = [job for job in sweep.jobs if states[job.number] == "failed"]
+    console.print()
+    if finished:
+        console.print(results_table(sweep, finished))
+    if failed:
+        console.print()
+        console.print(failures_table(sweep, failed))
+    console.print()
+    others = len(sweep.jobs) - len(finished) - len(failed)
+    counts = [f"{len(finished)} finished", f"{len(failed)} failed", f"{others} to do"]
+    console.print(f"[bold]sweep[/]  {sweep.path}: {', '.join(counts)}")
+    if others:
+        console.print(f"mnist-resume {sweep.path} goes on with them.")
+    if failed:
+        console.print(f"mnist-resume {sweep.path} --retry-failed starts the failed afresh.")
+
+
+def refuse_failures(sweep: Sweep) -> None:
+    """Raise Failed unless every job of the sweep is finished."""
+    states = [sweep.state(job) for job in sweep.jobs]
+    bad = len(states) - states.count("finished")
+    if bad:
+        raise Failed("jobs", f"{bad} of {len(states)} jobs have no result.")

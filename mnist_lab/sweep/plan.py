@@ -1,0 +1,166 @@
+"""A sweep before it starts: every job composed, checked and named. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_lab.config import SWEEP, Config, parsed_overrides
+from mnist_lab.errors import Refused
+from mnist_lab.settings import leaves
+from mnist_lab.sources import Progress, Source, settled
+from mnist_lab.sweep.compose import Composer
+
+NAME_LENGTH = 100  # characters of a job's directory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One point of the grid.
+
+    Attributes:
+        number: its place in the grid, from 0.
+        overrides: what makes it differ from the defaults, as on a command line.
+        values: those of the settings and choices that vary in the sweep.
+        directory: its name, such as `007_optimizer=adam,width=128`.
+        settings: its configuration, checked; device and threads still open.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    values: Mapping[str, str]
+    directory: str
+    settings: Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The jobs of a sweep.
+
+    Attributes:
+        name: what the sweep is about; the folder above its directory.
+        varies: the settings and choices with more than one value.
+        duplicates: number of a job that is left out -> number of the same job that is run.
+    """
+
+    name: str
+    varies: tuple[str, ...]
+    jobs: tuple[Job, ...]
+    duplicates: Mapping[int, int]
+
+
+def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None = None) -> Plan:
+    """Compose and check every job of a grid.
+
+    Args:
+        grid: the overrides of each job.
+        sweep: the ready grid that was chosen, for the name.
+
+    Raises:
+        Refused: a job that cannot be; names its number, its overrides and the setting.
+    """
+    varies = varying([values_of(overrides) for overrides in grid])
+    seen: dict[str, int] = {}
+    duplicates: dict[int, int] = {}
+    jobs = []
+    for number, all_overrides in enumerate(grid):
+        overrides = [text for text in all_overrides if not text.startswith(f"{SWEEP}=")]
+        try:
+            settings = composer.settings(overrides)
+        except Refused as error:
+            shown = " ".join(overrides) or "no overrides"
+            raise Refused(f"job {number} ({shown}):\n{error}") from None
+        identity = fingerprint(settings)
+        if identity in seen:
+            duplicates[number] = seen[identity]
+            continue
+        seen[identity] = number
+        values = {key: value for key, value in values_of(overrides).items() if key in varies}
+        jobs.append(
+            Job(
+                number=number,
+                overrides=tuple(overrides),
+                values=values,
+                directory=directory_name(number, values, num_jobs=len(grid)),
+                settings=settings,
+            )
+        )
+    if not jobs:
+        raise Refused("the sweep has no jobs; give a setting its values, as in model.width=1,2,3.")
+    return Plan(
+        name=sweep_name([job.settings for job in jobs], sweep),
+        varies=tuple(varies),
+        jobs=tuple(jobs),
+        duplicates=duplicates,
+    )
+
+
+def locate_data(jobs: Sequence[Job], *, progress: Progress | None = None) -> None:
+    """Find and read the data of all jobs, once each, and write down where it is.
+
+    Raises:
+        Refused: no data, or damaged files.
+    """
+    found: dict[str, Config] = {}
+    for job in jobs:
+        data = job.settings["data"]
+        key = json.dumps(data, sort_keys=True)
+        if key not in found:
+            found[key] = settled(data, progress=progress)
+            Source.of(found[key]).read()
+        job.settings["data"] = found[key]
+
+
+def values_of(overrides: Sequence[str]) -> dict[str, str]:
+    return {
+        override.key_or_group: override.get_value_element_as_str()
+        for override in parsed_overrides(overrides)
+        if not override.is_delete()
+    }
+
+
+def varying(jobs: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys that have more than one value, in the order of the command line."""
+    keys = dict.fromkeys(key for job in jobs for key in job)
+    return [key for key in keys if len({job.get(key) for job in jobs}) > 1]
+
+
+def fingerprint(settings: Config) -> str:
+    """The same for two jobs that would do the same: the names of chosen files do not count."""
+    rest = {key: value for key, value in settings.items() if key != "choices"}
+    numbers = {
+        name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in leaves(rest).items()
+    }
+    return json.dumps(numbers, sort_keys=True)
+
+
+def directory_name(number: int, values: Mapping[str, str], *, num_jobs: int) -> str:
+    """Number and values, in characters that neither a shell nor a file system minds."""
+    digits = max(3, len(str(num_jobs - 1)))
+    short = short_names(values)
+    parts = []
+    for key, value in values.items():
+        safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
+        parts.append(f"{short[key]}={safe}")
+    return f"{number:0{digits}d}_{','.join(parts)}"[:NAME_LENGTH].rstrip("_,=")
+
+
+def short_names(keys: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
+    """The last word of each dotted name, where no other name ends in it."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return {
+        key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)
+    }
+
+
+def sweep_name(jobs: Sequence[Config], sweep: str | None) -> str:
+    """The experiment, else the ready grid, else the model: whatever all jobs share."""
+    for group in ("experiment", SWEEP, "model"):
+        names = {sweep} if group == SWEEP else {job["choices"][group] for job in jobs}
+        if len(names) == 1 and (name := names.pop()):
+            return str(name)
+    return "mixed"

@@ -1,0 +1,198 @@
+"""Jobs in parallel: slots with one warm worker process each, fed as they become free."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.errors import Failed
+from mnist_lab.signals import signals
+from mnist_lab.sweep.hydra_files import write_hydra_files
+from mnist_lab.sweep.job import ENDED, hold_soon, record_failure, state
+from mnist_lab.sweep.view import View
+from mnist_lab.sweep.worker import prepare, work
+
+if TYPE_CHECKING:
+    from mnist_lab.sweep.compose import Composer
+    from mnist_lab.sweep.plan import Job
+    from mnist_lab.sweep.record import Sweep
+    from mnist_lab.sweep.slots import Slot
+
+WAIT_S = 0.2  # seconds between two looks for a signal
+NO_LIMIT = "1e15"  # bytes: the data set that a worker keeps is no leak
+WORKERS_LOG = "workers.log"  # what workers say outside of jobs, as when they cannot start
+
+
+@dataclass
+class Worker:
+    """The process of a slot; another one takes its place when it dies.
+
+    loky notices at once when a process dies, and sets the environment before Python starts in it.
+    An executor of one process each keeps a slot's pin through every restart.
+    """
+
+    slot: Slot
+    log: Path
+    executor: Any = None
+    pid: Future[int] | None = None
+
+    def start(self) -> None:
+        import loky
+
+        self.executor = loky.ProcessPoolExecutor(
+            max_workers=1,
+            env={**self.slot.environment, "LOKY_MAX_MEMORY_LEAK_SIZE": NO_LIMIT},
+            initializer=prepare,
+            initargs=(os.getpid(), self.log),
+        )
+        # The worker is born deaf to a terminal's Ctrl-C, before it could say so itself. The
+        # tracker, once running, leaves the signals as they are.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.pid = self.executor.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def submit(self, directory: Path) -> Future[None]:
+        from loky.process_executor import BrokenProcessPool
+
+        arguments = (work, directory, self.slot.threads, self.log)
+        if self.executor is None:
+            self.start()
+        try:
+            return self.executor.submit(*arguments)  # type: ignore[no-any-return]
+        except BrokenProcessPool:  # it died while it had nothing to do
+            self.kill()
+            self.start()
+            return self.executor.submit(*arguments)  # type: ignore[no-any-return]
+
+    @property
+    def has_started(self) -> bool:
+        return self.pid is not None and self.pid.done() and self.pid.exception() is None
+
+    def interrupt(self) -> None:
+        """Ask the job to stop at its next batch; a worker that has not begun is not needed."""
+        if self.pid is not None and self.has_started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid.result(), signal.SIGTERM)
+        else:
+            self.kill()
+
+    def kill(self) -> None:
+        if self.executor is not None:
+            self.executor.shutdown(kill_workers=True)
+            self.executor = self.pid = None
+
+
+@dataclass
+class Pool:
+    """Runs jobs of one sweep in slots.
+
+    Attributes:
+        stop_on_failure: when a job fails, those that run are interrupted and the others stay.
+    """
+
+    sweep: Sweep
+    composer: Composer
+    slots: Sequence[Slot]
+    stop_on_failure: bool
+    workers: list[Worker] = field(init=False, default_factory=list)
+    running: dict[Future[None], tuple[int, Job]] = field(init=False, default_factory=dict)
+    stopping: bool = field(init=False, default=False)
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run the jobs; what becomes of each is in its directory.
+
+        Raises:
+            Interrupted: after SIGINT or SIGTERM, once every worker has stopped.
+            Failed: a worker process cannot even start, which is no job's fault.
+        """
+        log = self.sweep.path / WORKERS_LOG
+        self.workers = [Worker(slot, log) for slot in self.slots[: len(jobs)]]
+        waiting, idle = deque(jobs), deque(range(len(self.workers)))
+        unable = False
+        view = View(self.sweep, jobs)
+        try:
+            with signals.defer(), view:
+                while self.running or (waiting and not self.stopping):
+                    while waiting and idle and not self.stopping:
+                        self.begin(waiting.popleft(), idle.popleft())
+                    done, _ = wait(self.running, timeout=WAIT_S, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        slot, job = self.running.pop(future)
+                        idle.append(slot)
+                        if not (self.stopping or self.workers[slot].has_started):
+                            unable = True
+                            self.stop(view, "stopping, since a worker cannot start")
+                        self.end(job, slot, future)
+                        view.end(job, self.sweep.state(job))
+                        if self.stop_on_failure and self.sweep.state(job) == "failed":
+                            self.stop(view, f"stopping the others, since {job.directory} failed")
+                    if signals.received:
+                        self.stop(view, "stopping at the next batch; Ctrl-C again leaves at once")
+                    view.draw(dict(self.running.values()))
+        finally:
+            for worker in self.workers:
+                worker.kill()
+            if log.exists() and not log.stat().st_size:
+                log.unlink()
+        signals.check()
+        if unable:
+            raise Failed("worker", f"no worker process can start; see {log}.")
+
+    def begin(self, job: Job, slot: int) -> None:
+        path = self.sweep.job_path(job)
+        path.mkdir(exist_ok=True)
+        if not (path / ".hydra").exists():
+            write_hydra_files(path, self.composer.config(job.overrides), number=job.number)
+        self.sweep.mark(job, "running")
+        self.running[self.workers[slot].submit(path)] = slot, job
+
+    def end(self, job: Job, slot: int, future: Future[None]) -> None:
+        """Take note of how a job ended, also for one that could not say so itself."""
+        from loky.process_executor import BrokenProcessPool
+
+        error, path = future.exception(), self.sweep.job_path(job)
+        if isinstance(error, BrokenProcessPool):
+            self.workers[slot].kill()  # it is dead; a fresh one comes with the next job
+        if error is not None and not self.stopping and state(path) not in ENDED:
+            run = hold_soon(path)
+            if isinstance(error, BrokenProcessPool):
+                reason, message = cause_of_death(error)
+                log = f"{message}\n"
+            else:
+                reason, message = "error", f"{type(error).__name__}: {error}"
+                log = "".join(traceback.format_exception(error))
+            record_failure(run, reason, message, log=log)
+            run.release()
+        self.sweep.mark(job, self.sweep.state(job))
+
+    def stop(self, view: View, why: str) -> None:
+        """Begin no more jobs, and ask those that run to stop."""
+        if not self.stopping:
+            self.stopping = True
+            view.console.print(why)
+            for slot, _ in self.running.values():
+                self.workers[slot].interrupt()
+
+
+def cause_of_death(error: Exception) -> tuple[str, str]:
+    """The reason and message for a job whose process died, from what loky says of it."""
+    found = re.search(r"\((-?\d+)\)", str(error))
+    if found is None:
+        return "killed", f"the worker died ({str(error).splitlines()[0]})"
+    code = int(found[1])
+    if code < 0:
+        return "killed", f"the worker was killed by {signal.Signals(-code).name}"
+    return "exit", f"the worker ended with exit code {code} in the middle of the job"

@@ -1,0 +1,214 @@
+"""sweep.json: what a sweep is and how far its jobs are, beside the jobs' directories."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.config import check_override, parsed_overrides
+from mnist_lab.errors import Refused
+from mnist_lab.files import write_json
+from mnist_lab.runs import Run, read_json, read_state
+from mnist_lab.settings import check, leaves
+from mnist_lab.sweep.plan import Job, Plan, values_of
+
+FILE = "sweep.json"
+WRITE_S = 1.0  # seconds between two writings of the states, which a reader finds in the jobs too
+
+# What a launcher may be told: names and plain values, nothing that Hydra could build or resolve.
+LAUNCHER_OVERRIDE = re.compile(r"hydra/launcher=\w+|hydra\.launcher(\.[a-zA-Z]\w*)+=[\w.,:/+-]*")
+DIRECTORY = re.compile(r"\d{3,}[\w.,=+-]*")
+
+
+@dataclass
+class Sweep:
+    """A sweep directory that this process holds; no other writes its sweep.json.
+
+    Attributes:
+        jobs: all of them, whatever their state.
+        varies: the settings and choices with more than one value.
+        launcher: the overrides that chose and set the launcher.
+    """
+
+    held: Run
+    document: dict[str, Any]
+    jobs: tuple[Job, ...]
+    written: float = 0.0
+
+    @classmethod
+    def claim(
+        cls, plan: Plan, path: Path | None, *, arguments: Sequence[str], launcher: Sequence[str]
+    ) -> Sweep:
+        """Make the directory of a new sweep: `path`, or one of its own below outputs/sweeps/.
+
+        Raises:
+            Refused: it holds a run or a sweep, is in use, or cannot be written.
+        """
+        if path is None:
+            held = Run.claim_new(Path("outputs/sweeps").absolute() / plan.name)
+        else:
+            if (path / FILE).exists():
+                raise Refused(f"{path}: holds a sweep already; mnist-resume goes on with it.")
+            held = Run.claim(path)
+        flat = {job.number: leaves(job.settings) for job in plan.jobs}
+        first = flat[plan.jobs[0].number]
+        common = {
+            name: value
+            for name, value in first.items()
+            if all(name in other and other[name] == value for other in flat.values())
+        }
+        jobs = {
+            job.directory: {
+                "number": job.number,
+                "state": "pending",
+                "overrides": list(job.overrides),
+                "settings": {k: v for k, v in flat[job.number].items() if k not in common},
+            }
+            for job in plan.jobs
+        }
+        document = {
+            "name": plan.name,
+            "created": f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}",
+            "arguments": list(arguments),
+            "launcher": [text for text in launcher if LAUNCHER_OVERRIDE.fullmatch(text)],
+            "varies": list(plan.varies),
+            "duplicates": {str(number): same for number, same in plan.duplicates.items()},
+            "settings": common,
+            "jobs": jobs,
+        }
+        sweep = cls(held, document, plan.jobs)
+        sweep.write()
+        return sweep
+
+    @classmethod
+    def open(cls, path: Path) -> Sweep:
+        """Hold an existing sweep directory.
+
+        Raises:
+            Refused: no sweep, in use (and by whom), or a sweep.json that cannot be trusted.
+        """
+        document = read_sweep(path)
+        jobs = read_jobs(path, document)
+        return cls(Run.hold(path), document, jobs)
+
+    @property
+    def path(self) -> Path:
+        return self.held.path
+
+    @property
+    def varies(self) -> list[str]:
+        return list(self.document["varies"])
+
+    @property
+    def launcher(self) -> list[str]:
+        return list(self.document["launcher"])
+
+    def job_path(self, job: Job) -> Path:
+        return self.path / job.directory
+
+    def job_at(self, path: Path) -> Job:
+        return next(job for job in self.jobs if job.directory == path.name)
+
+    def state(self, job: Job) -> str:
+        """pending, running, finished, failed, interrupted or crashed; as the job itself says."""
+        path = self.job_path(job)
+        return read_state(path) if (path / "status.json").exists() else "pending"
+
+    def mark(self, job: Job, state: str) -> None:
+        """Take down a job's state; to disk now and then, since the job itself says the same."""
+        self.document["jobs"][job.directory]["state"] = state
+        if time.monotonic() - self.written > WRITE_S:
+            self.write()
+
+    def mark_all(self) -> None:
+        """Take down what each job says of itself, to disk."""
+        for job in self.jobs:
+            self.document["jobs"][job.directory]["state"] = self.state(job)
+        self.write()
+
+    def write(self) -> None:
+        write_json(self.path / FILE, self.document)
+        self.written = time.monotonic()
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """Read sweep.json as data: nothing in it is resolved or built.
+
+    Raises:
+        Refused: not there, or not what this lab writes.
+    """
+    file = path / FILE
+    document = read_json(file)
+    if "${" in file.read_text():
+        raise Refused(f"{file}: holds an interpolation (${{...}}), which a sweep never does.")
+    shape = {"varies": list, "launcher": list, "settings": dict, "jobs": dict}
+    for key, kind in shape.items():
+        if not isinstance(document.get(key), kind):
+            raise Refused(f"{file}: lacks a proper `{key}`.")
+    for text in document["launcher"]:
+        if not (isinstance(text, str) and LAUNCHER_OVERRIDE.fullmatch(text)):
+            raise Refused(f"{file}: launcher: {text!r} is not allowed there.")
+    return document
+
+
+def read_jobs(path: Path, document: Mapping[str, Any]) -> tuple[Job, ...]:
+    """Check and rebuild the jobs of a sweep that was read."""
+    jobs = []
+    for directory, stored in document["jobs"].items():
+        try:
+            jobs.append(read_job(directory, stored, document))
+        except Refused as error:
+            raise Refused(f"{path / FILE}: {directory}: {error}") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Refused(f"{path / FILE}: {directory}: cannot be read ({error!r}).") from None
+    return tuple(jobs)
+
+
+def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, Any]) -> Job:
+    if not DIRECTORY.fullmatch(directory):
+        raise Refused("not a name that a job's directory has.")
+    overrides = tuple(str(text) for text in stored["overrides"])
+    for override in parsed_overrides(overrides):
+        if override.key_or_group.startswith("hydra"):
+            raise Refused(f"{override.input_line}: not allowed there.")
+        check_override(override, multirun=False)
+    settings = nested({**document["settings"], **stored["settings"]})
+    check(settings)
+    values = values_of(overrides)
+    return Job(
+        number=int(stored["number"]),
+        overrides=overrides,
+        values={key: values[key] for key in document["varies"] if key in values},
+        directory=directory,
+        settings=settings,
+    )
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `settings.leaves`."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, leaf = name.split(".")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = value
+    return tree
+
+
+def job_settings(directory: Path) -> dict[str, Any]:
+    """The configuration of one job, from the sweep.json beside its directory.
+
+    Raises:
+        Refused: no sweep, or the directory is none of its jobs.
+    """
+    document = read_sweep(directory.parent)
+    if directory.name not in document["jobs"]:
+        raise Refused(f"{directory}: not a job of the sweep in {directory.parent}.")
+    stored = {directory.name: document["jobs"][directory.name]}
+    return read_jobs(directory.parent, {**document, "jobs": stored})[0].settings

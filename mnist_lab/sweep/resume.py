@@ -1,0 +1,110 @@
+"""mnist-resume SWEEP_DIR: run what is missing, interrupted or crashed, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_lab.config import LAUNCHER, compose
+from mnist_lab.console import show_download
+from mnist_lab.errors import Refused
+from mnist_lab.runs import read_config
+from mnist_lab.sweep.compose import Composer
+from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
+from mnist_lab.sweep.job import hold_soon
+from mnist_lab.sweep.launcher import SlotLauncher
+from mnist_lab.sweep.plan import Job, locate_data
+from mnist_lab.sweep.record import Sweep, read_sweep
+
+if TYPE_CHECKING:
+    from hydra.plugins.launcher import Launcher
+
+KEPT = (".hydra", ".lock")  # of a job that starts afresh, with its logs
+
+
+def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool) -> list[str]:
+    """What Hydra must be told to go on with a sweep: the launcher of before, or another one.
+
+    Raises:
+        Refused: no sweep, or an override that is not the launcher's.
+    """
+    for text in overrides:
+        if not text.startswith((f"{LAUNCHER}=", "hydra.launcher.")):
+            raise Refused(
+                f"{text}: the settings of a sweep are fixed; "
+                f"free to change are {LAUNCHER}=... and hydra.launcher.*."
+            )
+    stored: list[str] = read_sweep(path)["launcher"]
+    if any(text.startswith(f"{LAUNCHER}=") for text in overrides):
+        stored = []
+    launcher = [*stored, *overrides]
+    compose(launcher, multirun=True)
+    return [
+        *launcher,
+        f"hydra.sweeper.resume={quoted(path.absolute())}",
+        f"hydra.sweeper.retry_failed={retry_failed}",
+    ]
+
+
+def resume_sweep(
+    path: Path, launcher: Launcher, hydra_overrides: Sequence[str], *, retry_failed: bool
+) -> None:
+    """Run the jobs of a sweep that have no result; leave the finished ones untouched.
+
+    Args:
+        retry_failed: the failed ones, too, from their beginning.
+
+    Raises:
+        Refused: another process has the sweep or a job; or data or devices are not there.
+        Failed, Interrupted: as `conduct`.
+    """
+    sweep = Sweep.open(path)
+    for job in sweep.jobs:
+        if sweep.state(job) == "running":  # by a worker that dies with its sweep, or by hand
+            hold_soon(sweep.job_path(job)).release()
+    states = {job.number: sweep.state(job) for job in sweep.jobs}
+    failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
+    left = ("pending", "interrupted", "crashed")
+    jobs = [job for job in sweep.jobs if states[job.number] in left or job in failed]
+    if not jobs:
+        print_end(sweep)
+        refuse_failures(sweep)
+        return
+    composer = Composer(hydra_overrides)
+    for job in jobs:
+        composer.settings(job.overrides)  # refuses what conf/ knows no more
+    if isinstance(launcher, SlotLauncher):
+        begun = [job for job in jobs if job not in failed]
+        launcher.check(jobs, stored_threads=stored_threads(sweep, begun))
+    locate_data(jobs, progress=show_download)
+    for job in failed:
+        start_afresh(sweep.job_path(job))
+    print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
+    conduct(sweep, jobs, launcher, composer)
+
+
+def stored_threads(sweep: Sweep, jobs: Sequence[Job]) -> list[int]:
+    """The threads that jobs began with: with others they would end elsewhere."""
+    paths = [sweep.job_path(job) for job in jobs]
+    configs = [read_config(path) for path in paths if (path / "config.yaml").exists()]
+    return [config["threads"] for config in configs if config["threads"]]
+
+
+def start_afresh(directory: Path) -> None:
+    """Clear away what a failed job has made, but for its log, which becomes train.1.log."""
+    run = hold_soon(directory)
+    log = directory / "train.log"
+    if log.exists():
+        number = 1
+        while (old := directory / f"train.{number}.log").exists():
+            number += 1
+        log.rename(old)
+    status = directory / "status.json"  # removed last: a job half cleared away is a failed one
+    for path in sorted(directory.iterdir(), key=status.__eq__):
+        if path.is_dir() and path.name not in KEPT:
+            shutil.rmtree(path)
+        elif path.name not in KEPT and not path.match("train.*.log"):
+            path.unlink()
+    run.release()

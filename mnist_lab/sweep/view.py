@@ -1,0 +1,126 @@
+"""The pool as it runs: a live view on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from mnist_lab.console import percent
+from mnist_lab.errors import Refused
+from mnist_lab.runs import read_metrics, read_status
+from mnist_lab.sweep.plan import Job
+from mnist_lab.sweep.record import Sweep
+from mnist_lab.sweep.tables import last_line, plain_table, screen
+
+DRAW_S = 0.5  # seconds between two drawings
+
+
+class View:
+    """Jobs that ended as lines; below them, on a terminal, those that run and what is left.
+
+    Args:
+        jobs: those that are run now, of the sweep's.
+    """
+
+    def __init__(self, sweep: Sweep, jobs: Sequence[Job]) -> None:
+        self.sweep = sweep
+        self.console = screen()
+        self.num_jobs = len(jobs)
+        self.epochs = {job.number: job.settings["trainer"]["max_epochs"] for job in jobs}
+        self.begun = {job.number: self.epochs_done(job) for job in jobs}  # before we came
+        self.ended = 0
+        self.failed = 0
+        self.finished_epochs = 0
+        self.running: Mapping[int, Job] = {}
+        self.start = self.drawn = time.monotonic()
+        self.live: Live | None = None
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> View:
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def epochs_done(self, job: Job) -> int:
+        path = self.sweep.job_path(job)
+        try:
+            return int(read_status(path).get("epoch", 0))
+        except (Refused, TypeError, ValueError):  # not begun
+            return 0
+
+    def end(self, job: Job, state: str) -> None:
+        """Print the line of a job that ended."""
+        self.ended += 1
+        self.running = {slot: other for slot, other in self.running.items() if other is not job}
+        self.finished_epochs += self.epochs[job.number] - self.begun[job.number]
+        path = self.sweep.job_path(job)
+        if state == "finished":
+            metrics = read_metrics(path)
+            text = f"val {percent(metrics.get('val/acc'))}  test {percent(metrics['test/acc'])}"
+            text += f"  {metrics['seconds']:.1f} s"
+        elif state == "failed":
+            self.failed += 1
+            text = f"[bold red]failed[/]: {last_line(path)}"
+        else:
+            text = state
+        width = len(str(self.num_jobs))
+        line = f"[{self.ended:{width}}/{self.num_jobs}]  {job.directory}  "
+        self.console.print(Text(line) + Text.from_markup(text) + Text(f"  {self.time_left()}"))
+
+    def draw(self, running: Mapping[int, Job]) -> None:
+        """Show the jobs that run, by slot; now and then, since their files must be read."""
+        self.running = running
+        if self.live is not None and time.monotonic() - self.drawn > DRAW_S:
+            self.drawn = time.monotonic()
+            self.live.update(self.render(), refresh=True)
+
+    def render(self) -> RenderableType:
+        waiting = self.num_jobs - self.ended - len(self.running)
+        head = Text(
+            f"{self.ended} of {self.num_jobs} done, {len(self.running)} running, "
+            f"{waiting} waiting, {self.failed} failed   {self.time_left()}",
+            style="bold",
+        )
+        table = plain_table("slot", "job", "epoch", "accuracy")
+        for slot, job in sorted(self.running.items()):
+            table.add_row(str(slot), job.directory, *self.progress(job))
+        return Group(head, table)
+
+    def progress(self, job: Job) -> list[str]:
+        """Epochs done, and the last accuracy: of validation, else of training."""
+        total = self.epochs[job.number]
+        try:
+            status = read_status(self.sweep.job_path(job))
+        except Refused:
+            return [f"-/{total}", "starting"]
+        accuracy = next((status[name] for name in ("val/acc", "train/acc") if name in status), None)
+        return [f"{status.get('epoch', 0)}/{total}", percent(accuracy)]
+
+    def time_left(self) -> str:
+        """From the share of the epochs that is done; epochs of other networks may take longer."""
+        total = sum(self.epochs.values()) - sum(self.begun.values())
+        done = self.finished_epochs + sum(
+            self.epochs_done(job) - self.begun[job.number] for job in self.running.values()
+        )
+        if done <= 0 or total <= 0:
+            return ""
+        seconds = (time.monotonic() - self.start) * (total - done) / done
+        minutes, seconds = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        clock = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+        return f"about {clock} left"

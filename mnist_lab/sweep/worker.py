@@ -1,0 +1,77 @@
+"""What happens in a worker process of the pool. Imports torch only once it has a job."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from mnist_lab.signals import listen, signals
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+WATCH_S = 1.0  # seconds between two looks whether the parent lives
+
+
+def prepare(parent: int, log: Path) -> None:
+    """Make a new process a worker of `parent`; what it says outside of jobs goes to `log`."""
+    die_with(parent)
+    listen()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to obey
+    write_to(log)
+
+
+def die_with(parent: int) -> None:
+    """Let no worker outlive its parent, however that dies.
+
+    The kernel kills at once; where it cannot, a thread looks every second.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=watch, args=(parent,), daemon=True).start()
+
+
+def watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
+
+
+def write_to(log: Path) -> None:
+    """Send everything that this process prints, native code included, to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def work(directory: Path, threads: int, log: Path) -> None:
+    """Run one job; its status says how it ended, and train.log what was printed.
+
+    Nothing of it is left for the next one: random numbers begin anew from each job's seed, threads
+    are set by each job, and a signal that it received is forgotten.
+    """
+    from mnist_lab.errors import Failed, Refused
+    from mnist_lab.signals import Interrupted
+    from mnist_lab.sweep.job import run_job
+
+    signals.received, signals.deferring = 0, False
+    write_to(directory / "train.log")
+    faulthandler.disable()  # or enabling it does nothing; the Trainer of the last job undid it
+    faulthandler.enable(all_threads=False)
+    try:
+        run_job(directory, threads=threads, quiet=True)
+    except (Failed, Refused, Interrupted):
+        pass  # recorded
+    finally:
+        write_to(log)
+        gc.collect()
+        if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # jobs that share the GPU need it
