@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.runs import read_json
 from mnist_lab.settings import SETTINGS, leaves
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
     """Flatten a run's configuration to what a user would type to repeat it, circumstances left out.
 
     `data` is the data set that was used, which may be the embedded images in place of MNIST. Lists
-    become text. What is not set is left out: TensorBoard takes no None.
+    become text. What is not set is left out.
     """
     flat = leaves(config)
     flat |= {group: flat.get(f"choices.{group}") for group in CHOICES}
@@ -55,22 +56,35 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
     }
 
 
-def write_session_start(folder: Path, config: Mapping[str, Any]) -> None:
+def follows(name: str, varies: Collection[str]) -> bool:
+    """Whether a setting comes with a choice that varies: Adam's betas, all of an experiment."""
+    group, dot, _ = name.partition(".")
+    return bool(dot) and name not in varies and (group in varies or "experiment" in varies)
+
+
+def write_session_start(run_dir: Path, config: Mapping[str, Any]) -> None:
     """Tell TensorBoard's HParams tab the settings of a run that begins or goes on.
 
     No experiment summary is written: TensorBoard would take its columns from one run's, whereas
     without any it shows all settings of all runs. The settings have an event file of their own,
     replaced here, since of two session starts TensorBoard keeps the first, and a run that goes on
     may have got more epochs.
+
+    A job of a sweep leaves out what follows from a choice that the sweep varies. TensorBoard shows
+    only the first five settings that differ, and draws no line for a run that lacks one of them: as
+    SGD lacks eps.
     """
     from torch.utils.tensorboard import FileWriter
     from torch.utils.tensorboard.summary import hparams
 
+    folder, sweep = run_dir / "tensorboard", run_dir.parent / "sweep.json"
     for old in folder.glob("*.hparams"):
         old.unlink()
+    varies = read_json(sweep).get("varies", ()) if sweep.exists() else ()
     settings = {
         name: str(value).lower() if isinstance(value, bool) else value
         for name, value in hyperparameters(config).items()
+        if not follows(name, varies)
     }
     writer = FileWriter(str(folder), filename_suffix=".hparams")
     _, start, _ = hparams(settings, {})

@@ -123,7 +123,7 @@ def fit_and_test(
     torch.set_num_threads(threads)
     run.write_config({**config, "threads": threads})
     run.write_status("running", data=data.source.name, data_sha256=data.sha256)
-    write_session_start(run.path / "tensorboard", config)
+    write_session_start(run.path, config)
     board = SummaryWriter(run.path / "tensorboard", purge_step=len(read_epochs(run.path)) + 1)
     record = Record(run, console, board, seed=seed)
     trainer: Trainer = build(

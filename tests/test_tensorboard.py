@@ -45,9 +45,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
             warnings.simplefilter("default")  # Lightning's own go to train.log, as in a real run
             train(config_of("trainer.max_epochs=2", *overrides), run, quiet=True)
         run.release()
-    begun = folder / "2_model=cnn,optimizer=momentum" / "tensorboard"
+    begun = folder / "2_model=cnn,optimizer=momentum"
     write_session_start(begun, config_of("model=cnn", "optimizer=momentum"))
-    with SummaryWriter(begun) as board:
+    with SummaryWriter(begun / "tensorboard") as board:
         board.add_scalar("val/acc", 0.5, 1)
     return folder
 
@@ -120,8 +120,24 @@ def test_a_run_holds_each_figure_once_and_no_experiment_summary(sweep: Path):
 
 def test_settings_that_changed_at_resume_replace_the_first_ones(tmp_path: Path):
     for max_epochs in (2, 9):
-        write_session_start(tmp_path / "tensorboard", config_of(f"trainer.max_epochs={max_epochs}"))
+        write_session_start(tmp_path, config_of(f"trainer.max_epochs={max_epochs}"))
     assert session(tmp_path, start=True).hparams["trainer.max_epochs"].number_value == 9
+
+
+def test_a_job_leaves_out_what_follows_from_a_choice_that_its_sweep_varies(tmp_path: Path):
+    """So SGD's runs lack no column of Adam's, and what varies is what TensorBoard shows first."""
+    (tmp_path / "sweep.json").write_text(json.dumps({"varies": ["optimizer", "optimizer.lr"]}))
+    write_session_start(tmp_path / "0", config_of("optimizer=adam"))
+    settings = session(tmp_path / "0", start=True).hparams
+    optimizer = {name for name in settings if name.startswith("optimizer")}
+    assert optimizer == {"optimizer", "optimizer.lr"}
+    assert {"model.width", "data.batch_size", "seed"} <= settings.keys()
+    (tmp_path / "sweep.json").write_text(json.dumps({"varies": ["experiment", "model.width"]}))
+    recipe = config_of("experiment=mlp_100", "data.allow_embedded=true")
+    write_session_start(tmp_path / "0", recipe)
+    assert session(tmp_path / "0", start=True).hparams.keys() == {
+        *("data", "experiment", "model", "optimizer", "schedule", "model.width", "seed")
+    }
 
 
 def test_hyperparameters_are_what_a_user_types():
