@@ -20,13 +20,13 @@ def environment(faults=""):
     return {**os.environ, **fixed, "PYTHONPATH": str(FAULTS), "FAULTS": faults}
 
 
-def start(verb, *args, cwd, faults=""):
+def start(verb, *args, cwd, faults="", stdout=subprocess.PIPE):
     """Start a verb in a process group of its own, as a shell does."""
     return subprocess.Popen(
         [sys.executable, "-m", f"mnist_lab.{verb}", *map(str, args)],
         cwd=cwd,
         env=environment(faults),
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
@@ -69,6 +69,23 @@ def states(sweep):
     """State of each job by its number, as sweep.json has it."""
     jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]
     return {job["number"]: job["state"] for job in jobs.values()}
+
+
+def processes():
+    """Those that live: the parent of each, by process id."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it has just ended
+            continue
+        if state != "Z":
+            parents[int(stat.parent.name)] = int(parent)
+    return parents
+
+
+def children(pid):
+    return {child for child, parent in processes().items() if parent == pid}
 
 
 def weights(run_dir):

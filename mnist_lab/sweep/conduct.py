@@ -28,7 +28,7 @@ def conduct(sweep: Sweep, jobs: Sequence[Job], launcher: Any, composer: Composer
         launcher: a Hydra launcher, set up.
 
     Raises:
-        Failed: some job of the sweep has failed, or is not finished.
+        Failed: some job of the sweep has failed, or is not finished; or the disk is full.
         Interrupted: by a signal; what has not run is pending.
     """
     overrides = {job.directory: launch_overrides(sweep, job) for job in jobs}
@@ -45,6 +45,8 @@ def conduct(sweep: Sweep, jobs: Sequence[Job], launcher: Any, composer: Composer
     except (Failed, Interrupted):
         print_end(sweep)
         raise
+    except OSError as error:
+        raise Failed("disk", f"{error.strerror}: {error.filename or sweep.path}.") from error
     except Exception as error:
         print_end(sweep)
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

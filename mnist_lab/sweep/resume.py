@@ -17,6 +17,7 @@ from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import SlotLauncher
 from mnist_lab.sweep.plan import Job, locate_data
 from mnist_lab.sweep.record import Sweep, read_sweep
+from mnist_lab.sweep.tables import screen
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -81,7 +82,7 @@ def resume_sweep(
     locate_data(jobs, progress=show_download)
     for job in failed:
         start_afresh(sweep.job_path(job))
-    print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
+    screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
     conduct(sweep, jobs, launcher, composer)
 
 
