@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib.util
 import json
-import os
-import re
-import subprocess
-import sys
-import urllib.request
+import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 from torch.utils.tensorboard import SummaryWriter
@@ -24,7 +21,21 @@ from mnist_lab.hparams import hyperparameters, write_session_start
 from mnist_lab.runs import Run, read_metrics
 from mnist_lab.training import resolved, train
 
+SCRIPT = Path(__file__).parents[1] / "docs" / "tensorboard_screenshot.py"
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+
+
+def load_script() -> Any:
+    """The script of the README's screenshot, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+screenshot = load_script()
 
 
 def config_of(*overrides: str) -> dict[str, Any]:
@@ -52,33 +63,8 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def tensorboard(logdir: Path) -> Iterator[str]:
-    """A real server on a free port; yields its address once it answers."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
-    command += ["--host", "127.0.0.1", "--port", "0"]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
-        assert server.stderr is not None
-        try:
-            lines = []
-            for line in server.stderr:
-                lines.append(line)
-                if address := re.search(r"http://\S+", line):
-                    yield address.group().rstrip("/")
-                    break
-            else:
-                pytest.fail("tensorboard ended:\n" + "".join(lines))
-        finally:
-            server.kill()
-
-
-def ask(address: str, route: str, **request: Any) -> Any:
-    url = f"{address}/data/plugin/hparams/{route}"
-    headers = {"Content-Type": "application/json"}
-    body = urllib.request.Request(url, json.dumps(request).encode(), headers)
-    with urllib.request.urlopen(body, timeout=60) as answer:
-        return json.load(answer)
+def ask(address: str, route: str, **body: Any) -> Any:
+    return screenshot.request(f"{address}/data/plugin/hparams/{route}", body)
 
 
 def events(run: Path) -> EventAccumulator:
@@ -152,15 +138,11 @@ def test_hyperparameters_are_what_a_user_types():
 
 def test_the_server_shows_every_setting_of_every_run(sweep: Path):
     """Columns are the union: what one run alone has is there, and empty for the others."""
-    with tensorboard(sweep) as address:
-        groups: list[Any] = []
-        while len(groups) < 3:  # it answers before it has read all
-            answer = ask(
-                address, "session_groups", startIndex=0, sliceSize=10, allowedStatuses=STATUSES
-            )
-            groups = answer.get("sessionGroups", [])
+    with screenshot.tensorboard(sweep) as address:
+        screenshot.wait_until_read(address, sweep)
+        groups = ask(address, "session_groups", sliceSize=10, allowedStatuses=STATUSES)
         experiment = ask(address, "experiment")
-    rows = {group["name"].partition("/")[0]: group for group in groups}
+    rows = {group["name"].partition("/")[0]: group for group in groups["sessionGroups"]}
     mlp, linear, begun = (rows[name] for name in sorted(rows))
     assert mlp["hparams"]["model.width"] == 8
     assert "model.width" not in linear["hparams"]
@@ -178,3 +160,18 @@ def test_the_server_shows_every_setting_of_every_run(sweep: Path):
     assert shown["test/acc"] == pytest.approx(metrics["test/acc"], rel=1e-6)
     assert shown["num_params"] == 7850
     assert "val/acc" not in shown
+
+
+@pytest.mark.chromium
+@pytest.mark.skipif(not shutil.which("chromedriver"), reason="needs Debian's chromium-driver")
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs Debian's chromium")
+def test_a_browser_shows_the_sweep(sweep: Path, tmp_path: Path):
+    with screenshot.tensorboard(sweep) as address, screenshot.Browser.started() as browser:
+        screenshot.wait_until_read(address, sweep)
+        screenshot.take_pictures(browser, address, tmp_path)
+        texts = {*browser.texts()}
+    assert {"model.width", "model.channels", "data.val_fraction", "linear", "momentum"} <= texts
+    assert {"test/acc", "val/acc", "test/loss", "num_params", "seconds"} <= texts
+    for name in ("time_series", "table", "parallel"):
+        image = imread(tmp_path / f"tensorboard_{name}.png")
+        assert np.unique(image.reshape(-1, image.shape[2]), axis=0).shape[0] > 200
