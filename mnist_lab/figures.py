@@ -94,11 +94,13 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     if not rows:
         return None
     split, words = ("val", "validation") if any("val/acc" in r for r in rows) else ("train", "")
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    best = study.groups[: len(COLORS)]
+    columns = 1 if any(len(group.label) > 60 for group in best) else 2
+    height = 3.2 + 0.2 * (len(best) + 1) / columns  # inches: the panels, then the legend
+    figure = Figure(figsize=(10, height), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.set(title=f"{words or 'training'} accuracy", xlabel="epoch")
     right.set(title=f"{words or 'training'} loss (nats)", xlabel="epoch", yscale="log")
-    best = study.groups[: len(COLORS)]
     lines, lowest, highest = [], math.inf, -math.inf
     for rank, group in reversed([*enumerate(groups)]):
         color = COLORS[rank] if rank < len(best) else GREY
@@ -132,7 +134,7 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
         handles=lines,
         title=f"settings by {study.metric}; line: mean of the seeds, band: lowest to highest",
         loc="outside lower left",
-        ncols=1 if any(len(group.label) > 60 for group in best) else 2,
+        ncols=columns,
         alignment="left",
     )
     return figure
@@ -192,7 +194,9 @@ def effect_panel(axes: Axes, name: str, effect: Effect, study: Study) -> None:
         beside = (6, -12 if numeric and following > mean else 5)  # off the line to the next
         axes.annotate(text, (x, mean), beside, textcoords="offset points", color=COLORS[0])
     axes.set_title(short(name))
-    axes.set_xticks(range(len(points)), [shown(level) for level in levels(effect)])
+    names = [shown(level) for level in levels(effect)]
+    slanted: Any = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 12 else {}
+    axes.set_xticks(range(len(points)), names, **slanted)
     axes.set_xlim(-0.5, len(points) - 0.35)
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.12)
@@ -242,6 +246,9 @@ def kinds_of(study: Study) -> tuple[list[str], str]:
 
 def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> None:
     order = list(dict.fromkeys(kinds))
+    # Kinds stand beside each other, a few points apart, where all of them cost the same.
+    pairs = {(group.mean(cost), kind) for group, kind in zip(study.groups, kinds, strict=True)}
+    apart = 5 / 72 if len({x for x, _ in pairs}) < len(pairs) else 0
     found = []
     for rank, (group, kind) in enumerate(zip(study.groups, kinds, strict=True)):
         x, values = group.mean(cost), [*group.runs(study.metric).values()]
@@ -250,8 +257,7 @@ def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> Non
         y = math.fsum(values) / len(values)
         found.append((x, y))
         number = order.index(kind)
-        # Kinds stand beside each other, a few points apart, where their cost is the same.
-        aside = (5 * (number - (len(order) - 1) / 2)) / 72
+        aside = apart * (number - (len(order) - 1) / 2)
         place = axes.transData + ScaledTranslation(aside, 0, axes.figure.dpi_scale_trans)
         style: Any = {"color": COLORS[number], "transform": place}
         axes.plot([x, x], [min(values), max(values)], linewidth=0.9, alpha=0.6, **style)
@@ -270,6 +276,7 @@ def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> Non
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     # What stands aside has coordinates of its own, which the axes would not make room for.
     values = [value for group in study.groups for value in group.runs(study.metric).values()]
+    axes.margins(x=0.07)
     axes.update_datalim([(x, y) for x in costs for y in (min(values), max(values))])
     axes.autoscale_view()
 

@@ -166,23 +166,21 @@ def table_rows(study: Study) -> list[list[str]]:
 
 def effect_rows(study: Study) -> list[list[str]]:
     """A row for each setting that varies: its levels with their means, and what to beware of."""
+    unit = " %" if is_fraction(study.metric) else ""
     rows = []
     for name, effect in study.effects.items():
-        unit = " %" if is_fraction(study.metric) else ""
-
         means = [
-            f"{shown(level)}: {number(study.metric, mean)}{unit if mean is not None else ''}"
+            f"{shown(level)}: {number(study.metric, mean)}{unit}"
             for level in levels(effect)
-            for mean in [effect.levels[level].mean]
+            if (mean := effect.levels[level].mean) is not None
         ]
-        remark = ""
-        if all(level.mean is None for level in effect.levels.values()):
-            remark = "no combination of the others was run at every level"
+        if not means:
+            means = ["- (no combination of the other settings was run with all of its values)"]
         elif effect.num_left_out:
-            remark = f"{effect.num_left_out} runs left out: their combination is not complete"
+            means.append(f"({effect.num_left_out} runs left out: their combination lacks a value)")
         elif not effect.balanced:
-            remark = "not the same number of runs everywhere"
-        rows.append([short(name), "   ".join(means), remark])
+            means.append("(not the same number of runs everywhere)")
+        rows.append([short(name), "   ".join(means)])
     return rows
 
 
@@ -226,6 +224,6 @@ def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str
     parts.append(listed([*map(unfinished_line, study.unfinished), *remarks]))
     parts.append(listed(study.verdict) or "No run has finished yet.")
     if study.effects:
-        title = ["effect of", f"mean {study.metric} over the other settings", ""]
-        parts.append(table([title, *effect_rows(study)], num_left=3))
+        title = ["effect of", f"mean {study.metric} over the other settings"]
+        parts.append(table([title, *effect_rows(study)], num_left=2))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -289,7 +289,9 @@ def test_unfinished_and_damaged_runs_are_lines_of_their_own(sweep: Path, tmp_pat
     write_run(folder / "27_edited").release()
     config = folder / "27_edited" / "config.yaml"
     config.write_text(config.read_text().replace("width: 512", "width: -1"))
-    jobs = {"20_running": {}, "28_waiting": {}}
+    write_run(folder / "28_endless").release()
+    (folder / "28_endless" / "config.yaml").write_text("&all\nmodel: *all\n")
+    jobs = {"20_running": {}, "29_waiting": {}}
     (folder / "sweep.json").write_text(json.dumps({"jobs": jobs}))
 
     results, remarks = read_results([folder])
@@ -303,14 +305,14 @@ def test_unfinished_and_damaged_runs_are_lines_of_their_own(sweep: Path, tmp_pat
         *("failed after epoch 1 of 5", "interrupted after epoch 1 of 5"),
     }
     assert "22_failed (disk: No space left on device: x.)" in lines[2]
-    files = [Path(line.partition(":")[0]) for line in lines[5:9]]
+    files = [Path(line.partition(":")[0]) for line in (*lines[5:8], lines[9])]
     assert [file.relative_to(folder).as_posix() for file in files] == [
         *("25_cut/metrics.json", "26_empty/metrics.json"),
         *("27_edited/config.yaml", "foreign/status.json"),
     ]
     assert "model.width=-1: allowed is" in lines[7]
-    assert lines[9] == f"{folder}: 1 of 2 jobs have not begun."
-    assert len(lines) == 10
+    assert lines[8] == f"{folder / '28_endless'}: holds a file that is nested without end."
+    assert lines[10:] == [f"{folder}: 1 of 2 jobs have not begun."]
 
 
 def test_a_setting_that_diverged_is_never_ranked(tmp_path: Path):
