@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,9 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> None:
         path = Path(path)
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, lambda file: torch.save(checkpoint, file))
+        buffer = io.BytesIO()  # torch.save to a file hides that the disk is full
+        torch.save(checkpoint, buffer)
+        write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
     def load_checkpoint(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "experiment")
 # Config groups that say which runs there are, and who launches them.
 SWEEP = "sweep"
 LAUNCHER = "hydra/launcher"
-OPTIONAL = ("experiment", SWEEP)
 
 # Launchers that come with an optional extra of this package, and the module that it brings.
 EXTRAS = {
@@ -65,15 +65,20 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         for override in parsed:
             check_override(override, multirun=multirun)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        problem = None
         try:
-            return session.compose_config("train", list(overrides), mode, from_shell=False)
+            config = session.compose_config("train", list(overrides), mode, from_shell=False)
         except (HydraException, OmegaConfBaseException) as error:
-            groups = [text for text in overrides if text.partition("=")[0].strip("+") in GROUPS]
-            if len(groups) < len(overrides):
-                known = leaves(plain(hydra.compose("train", groups), resolve=False))
-                for override in parsed:
-                    refuse_unless_composed(override, known)
-            raise Refused(str(error).splitlines()[0]) from None
+            problem = str(error).splitlines()[0]
+        if problem or any(override.is_add() or override.is_force_add() for override in parsed):
+            single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+            groups = [text for text in single if text.partition("=")[0] in GROUPS]
+            known = leaves(plain(hydra.compose("train", groups), resolve=False))
+            for override in parsed:
+                refuse_unless_composed(override, known)
+    if problem:
+        raise Refused(problem)
+    return config
 
 
 @contextlib.contextmanager
@@ -101,7 +106,7 @@ def parsed_overrides(
     for text in overrides:
         try:
             parsed += parser.parse_overrides([text])
-        except HydraException:
+        except (HydraException, ValueError):  # an integer of over 4300 digits is a ValueError
             raise Refused(
                 f"{text}: cannot be read; write setting=value, quoted where the shell or Hydra "
                 "would take a character of it."
@@ -152,6 +157,8 @@ def check_override(override: Override, *, multirun: bool) -> None:
     groups = (*GROUPS, SWEEP)
     if not (key in groups or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
         raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
+    if override.is_delete():
+        raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
     if override.is_sweep_override():
         if not multirun:
             raise Refused(f"{text}: several values are a sweep; add -m to run them all.")
@@ -160,15 +167,15 @@ def check_override(override: Override, *, multirun: bool) -> None:
         values = [str(value) for value in override.sweep_string_iterator()]
     else:
         values = [override.get_value_element_as_str()]
-    if key in groups and not override.is_delete():
+    if key in groups:
         for value in values:
-            if value not in choices(key) and not (value == "null" and key in OPTIONAL):
+            if value not in choices(key):
                 raise Refused(f"{key}={value}: no such {key}; {nearest(value, choices(key))}")
 
 
 def refuse_unless_composed(override: Override, known: Mapping[str, Any]) -> None:
     key = override.key_or_group
-    if override.is_add() or override.is_force_add() or key in GROUPS or key.startswith("hydra"):
+    if key in (*GROUPS, SWEEP) or key.startswith(("hydra", *(f"{name}." for name in DIGESTS))):
         return
     if key not in known:
         group = key.partition(".")[0]
@@ -191,13 +198,12 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
         config = config.copy()
         with open_dict(config):
             del config["hydra"]
-    if resolve:
-        for name in sorted(OmegaConf.missing_keys(config)):
-            raise Refused(f"{name}: must be given ({SETTINGS[name].meaning}).")
     try:
+        for name in sorted(OmegaConf.missing_keys(config) if resolve else ()):
+            raise Refused(f"{name}: must be given ({SETTINGS[name].meaning}).")
         container = OmegaConf.to_container(config, resolve=resolve)
     except OmegaConfBaseException as error:
-        raise Refused(str(error).splitlines()[0]) from None
+        raise Refused(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     assert isinstance(container, dict)
     return container  # type: ignore[return-value]
 
@@ -206,6 +212,9 @@ def checked(config: DictConfig) -> Config:
     """Check a composed configuration and return it plain, with the chosen files as `choices`."""
     container = plain(config)
     check(container)
+    num_cores = os.cpu_count() or 1
+    if (container["threads"] or 0) > num_cores:
+        raise Refused(f"threads={container['threads']}: this machine has {num_cores} cores.")
     chosen = config.hydra.runtime.choices
     container["choices"] = {group: chosen.get(group) for group in GROUPS}
     return container
@@ -215,13 +224,21 @@ def build(node: Mapping[str, Any], **kwargs: Any) -> Any:
     """Build the object that a configuration node names: the only place that instantiates.
 
     Raises:
-        Refused: the name is not on the exact list of what this lab builds.
+        Refused: the name is not on the exact list of what this lab builds, or what is built
+            refuses its settings.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    if node.get("_target_") not in BUILDABLE:
-        raise Refused(f"_target_={node.get('_target_')}: not a name that this lab builds.")
-    built = instantiate(dict(node), _recursive_=False, _convert_="all", **kwargs)
+    target = node.get("_target_")
+    if not isinstance(target, str) or target not in BUILDABLE:
+        raise Refused(f"_target_={target}: not a name that this lab builds.")
+    try:
+        built = instantiate(dict(node), _recursive_=False, _convert_="all", **kwargs)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, Refused):
+            raise error.__cause__ from None
+        raise
     if node.get("_partial_"):
         # Hydra's partial checks its policy again at each call, 0.1 ms; a schedule is called a step.
         built = functools.partial(built.func, *built.args, **built.keywords)

@@ -12,7 +12,6 @@ from jaxtyping import Float32, Int64, UInt8
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from mnist_lab.errors import Refused
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import signals
 from mnist_lab.sources import Source
@@ -134,11 +133,7 @@ class MNISTDataModule(LightningDataModule):
         splits = self.source.read()
         self.sha256 = splits.sha256
         images, labels = as_tensors(splits.train_images, splits.train_labels)
-        self.num_val = round(len(images) * val_fraction)
-        if not self.num_val < len(images):
-            raise Refused(
-                f"data.val_fraction={val_fraction}: leaves no image of {len(images)} to train on."
-            )
+        self.num_val = splits.num_val(val_fraction)
         if shuffle_split and self.num_val:
             generator = torch.Generator().manual_seed(epoch_seed(seed, 0, "split"))
             rows = torch.randperm(len(images), generator=generator)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mnist_lab.config import parsed_overrides
 from mnist_lab.errors import Refused
 from mnist_lab.runs import Run, read_config, read_epochs, read_status
 from mnist_lab.settings import SETTINGS, check, leaves, nearest
@@ -29,6 +28,8 @@ have had, and ends with the weights of a run that was never stopped.
 
 # May change between a run's two parts without the result being another experiment's.
 FREE = ("trainer.max_epochs", "trainer.accelerator")
+# Never: the checkpoint would override them, or not fit them, or metrics.csv has other columns.
+FIXED = ("model.", "optimizer.", "data.val_fraction")
 
 
 def main() -> None:
@@ -73,8 +74,7 @@ def resume_run(path: Path, overrides: Sequence[str], *, allow_changes: bool) -> 
     path = path.absolute()
     config = read_config(path)
     changed = apply(config, overrides)
-    if not allow_changes:
-        refuse_changes([name for name in changed if name not in FREE])
+    refuse_changes(changed, allowed=allow_changes)
     status = read_status(path) if (path / "status.json").exists() else {}
     num_epochs = len(read_epochs(path))
     if "trainer.max_epochs" in changed:
@@ -122,26 +122,28 @@ def apply(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:
     known = leaves(config)
     changed = []
     for text in overrides:
-        name, equals, value = text.partition("=")
-        if not equals or name not in known or name not in SETTINGS:
+        name = text.partition("=")[0]
+        if name not in known or name not in SETTINGS:
             names = [leaf for leaf in known if leaf in SETTINGS]
             raise Refused(f"{text}: not a setting of this run; {nearest(name, names)}")
         group, _, leaf = name.rpartition(".")
         node = config[group] if group else config
-        try:
-            node[leaf] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise Refused(f"{text}: cannot be read; write setting=value.") from None
+        (override,) = parsed_overrides([text])
+        if override.is_sweep_override() or "${" in text:
+            raise Refused(f"{text}: must be one plain value.")
+        node[leaf] = override.value()
         if node[leaf] != known[name]:
             changed.append(name)
     check(config)
     return changed
 
 
-def refuse_changes(names: Sequence[str]) -> None:
-    if names:
+def refuse_changes(names: Sequence[str], *, allowed: bool) -> None:
+    if fixed := [name for name in names if name.startswith(FIXED)]:
+        raise Refused(f"{', '.join(fixed)}: cannot change within a run; start a new one.")
+    if others := [name for name in names if name not in FREE and not allowed]:
         raise Refused(
-            f"{', '.join(names)}: would make the second part another experiment than the first; "
+            f"{', '.join(others)}: would make the second part another experiment than the first; "
             f"free to change are {', '.join(FREE)}. --allow-changes does it all the same."
         )
 

@@ -14,11 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.config import GROUPS
 from mnist_lab.errors import Refused
 from mnist_lab.files import remove_leftovers, write_atomically, write_json
-from mnist_lab.settings import check
+from mnist_lab.settings import SETTINGS, check, leaves
 
 LOCK = ".lock"
+
+# What every stored configuration has, whatever the choices of its run.
+REQUIRED = {
+    *(name for name in SETTINGS if name.startswith(("data.", "trainer.")) or "." not in name),
+    *("data.md5", "data.sha256", "optimizer.lr"),
+    *(f"{group}._target_" for group in ("data", "model", "optimizer", "schedule", "trainer")),
+    *(f"choices.{group}" for group in GROUPS),
+}
 
 
 @dataclass(frozen=True)
@@ -207,7 +216,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a run's config.yaml as data: safe YAML, nothing resolved, every leaf checked.
 
     Raises:
-        Refused: missing, not YAML, holds an interpolation, or a setting out of the table.
+        Refused: missing, not YAML, holds an interpolation or a setting out of the table, or lacks
+            what every run has.
     """
     import yaml
 
@@ -228,6 +238,8 @@ def read_config(path: Path) -> dict[str, Any]:
         check(config)
     except Refused as error:
         raise Refused(f"{file}: {error}") from None
+    if missing := REQUIRED - set(leaves(config)):
+        raise Refused(f"{file}: lacks {', '.join(sorted(missing))}.")
     return config
 
 

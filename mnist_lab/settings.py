@@ -295,7 +295,7 @@ def check(config: Mapping[str, Any]) -> None:
     for name, value in leaves(config).items():
         last = name.rpartition(".")[2]
         if last == "_target_":
-            if value not in BUILDABLE:
+            if not isinstance(value, str) or value not in BUILDABLE:
                 raise Refused(f"{name}={value}: not a name that this lab builds.")
         elif last == "_partial_":
             if value is not True:
@@ -310,7 +310,7 @@ def check(config: Mapping[str, Any]) -> None:
         elif not SETTINGS[name].accepts(value):
             shown = "null" if value is None else value
             raise Refused(f"{name}={shown}: allowed is {SETTINGS[name].allowed}.")
-    if "kernels" in config.get("model", {}):
+    if {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
 
 

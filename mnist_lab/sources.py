@@ -40,6 +40,20 @@ class Splits:
     test_labels: np.ndarray
     sha256: str
 
+    def num_val(self, val_fraction: float) -> int:
+        """How many training images are kept for validation.
+
+        Raises:
+            Refused: all of them.
+        """
+        num_images = len(self.train_images)
+        num_val = round(num_images * val_fraction)
+        if num_val == num_images:
+            raise Refused(
+                f"data.val_fraction={val_fraction}: leaves none of {num_images} images to train on."
+            )
+        return num_val
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -96,7 +110,8 @@ class Source:
                     progress=progress,
                 )
             except DownloadError as error:
-                why = str(error)
+                problem, *causes = str(error).splitlines()
+                why = f"{problem} {'; '.join(cause.strip() for cause in causes)}".rstrip()
             except ValueError as error:
                 raise Refused(f"data.mirrors: {error}.") from None
             except OSError as error:
@@ -107,8 +122,8 @@ class Source:
             return replace(self, name=EMBEDDED, md5=(), sha256=(), mirrors=(), download=False)
         raise Refused(
             f"data.root={self.root}: no {self.name} files in {self.path} (looked for "
-            f"{FILES[0]}[.gz] and three more), and no download: {why}. "
-            "Put the files there, set data.root or MNIST_LAB_DATA, or use data=mnist_5k."
+            f"{FILES[0]}[.gz] and three more). Put them there, set data.root or MNIST_LAB_DATA, or "
+            f"use data=mnist_5k.\nNo download: {why}."
         )
 
     def _check_file(self, name: str, path: Path) -> None:
@@ -121,7 +136,9 @@ class Source:
             Refused: names the file and what is wrong with it.
         """
         try:
-            return read_embedded() if self.name == EMBEDDED else read_files(self)
+            if self.name == EMBEDDED:
+                return read_embedded()
+            return read_files(self.path, num_classes=self.num_classes, sha256=self.sha256)
         except (ValueError, OSError) as error:
             raise Refused(str(error)) from None
 
@@ -141,9 +158,9 @@ def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dic
 
 
 @functools.lru_cache(maxsize=2)
-def read_files(source: Source) -> Splits:
+def read_files(folder: Path, *, num_classes: int, sha256: tuple[tuple[str, str], ...]) -> Splits:
     halves = [
-        read_split(source.path, prefix, num_classes=source.num_classes, sha256=dict(source.sha256))
+        read_split(folder, prefix, num_classes=num_classes, sha256=dict(sha256))
         for prefix in ("train", "t10k")
     ]
     return with_digest(*halves[0], *halves[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import platform
@@ -26,7 +27,7 @@ from mnist_lab.hparams import write_session_end, write_session_start
 from mnist_lab.runs import read_epochs
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import Interrupted, signals
-from mnist_lab.sources import EMBEDDED, settled
+from mnist_lab.sources import EMBEDDED, Source, settled
 
 if TYPE_CHECKING:
     from mnist_lab.data import MNISTDataModule
@@ -35,17 +36,21 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 """A resolved configuration: plain dictionaries, checked against the table of settings."""
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT, errno.EACCES}
+DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENOENT, errno.EACCES)
+}
 
 
 def resolved(config: Config) -> Config:
     """Settle what the configuration leaves open: device, threads, absolute paths, the real source.
 
     Raises:
-        Refused: a GPU that is not there, or no data.
+        Refused: a GPU that is not there, no data, or nothing of it left to train on.
     """
+    data = settled(config["data"])
+    Source.of(data).read().num_val(data["val_fraction"])
     trainer = {**config["trainer"], "accelerator": device_kind(config["trainer"]["accelerator"])}
-    return {**config, "data": settled(config["data"]), "trainer": trainer}
+    return {**config, "data": data, "trainer": trainer}
 
 
 def device_kind(accelerator: str) -> str:
@@ -89,11 +94,12 @@ def train(
                 run.write_status("finished", epoch=metrics["epochs"])
         except BaseException as error:
             failure = explain(error, config)
-            console.log_traceback()
-            if isinstance(failure, Interrupted):
-                run.write_status("interrupted", signal=str(failure))
-            else:
-                run.write_status("failed", reason=failure.reason, message=str(failure))
+            with contextlib.suppress(OSError):  # on a full disk that is all that can be done
+                if isinstance(failure, Interrupted):
+                    run.write_status("interrupted", signal=str(failure))
+                else:
+                    run.write_status("failed", reason=failure.reason, message=str(failure))
+                console.log_traceback()
             raise failure from error
         return metrics
 
