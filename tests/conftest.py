@@ -1,0 +1,117 @@
+"""Shared fixtures: tiny data, runs in this process, verbs as real processes."""
+
+import os
+import struct
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+from processes import Warm
+
+# Before anything imports the package: each call into it has its shapes checked.
+jaxtyping.install_import_hook("mnist_lab", "shapes.checked")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same tests everywhere; before torch is imported
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("MNIST_LAB_DATA", None)
+
+NUM_TRAIN, NUM_TEST = 400, 100
+FLIPPED = 0.3  # share of the pixels
+
+
+def pytest_configure(config):
+    # Lightning 2.6.6 asks torch 2.14 for a class that torch is about to take away; ours to mend
+    # it is not, and it does no harm.
+    config.addinivalue_line("filterwarnings", "ignore:.*LeafSpec.*:FutureWarning")
+
+
+def digits(num_images, *, seed):
+    """Images whose class can be learnt, but not perfectly: a tenth of the pixels, amid noise."""
+    patterns = np.random.default_rng(0).random((10, 28, 28)) < 0.1
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, num_images, dtype=np.uint8)
+    ink = patterns[labels] ^ (rng.random((num_images, 28, 28)) < FLIPPED)
+    return (ink * rng.integers(1, 256, ink.shape)).astype(np.uint8), labels
+
+
+def write_idx(path, values):
+    header = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(header + values.tobytes())
+
+
+def write_idx_folder(folder, *, num_train=NUM_TRAIN, num_test=NUM_TEST, seed=1):
+    for prefix, num_images, split_seed in (("train", num_train, seed), ("t10k", num_test, -seed)):
+        images, labels = digits(num_images, seed=abs(2 * split_seed) + (prefix == "t10k"))
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def idx_folder():
+    """`idx_folder(path, num_train=..., num_test=..., seed=...)` writes a tiny data set there."""
+    return write_idx_folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """400 training and 100 test images in IDX files, for data=idx_folder; not to be changed."""
+    return write_idx_folder(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def tiny(data_dir):
+    """Overrides of a run that takes a moment: other settings may follow and win."""
+    return [
+        "data=idx_folder",
+        f"data.root={data_dir}",
+        "data.batch_size=32",
+        "data.val_fraction=0.25",
+        "model.width=8",
+        "trainer=cpu",
+        "trainer.max_epochs=2",
+        "threads=1",
+    ]
+
+
+@pytest.fixture(scope="session")
+def train_run(tiny):
+    """`train_run(parent, *overrides)` trains in this process and returns the run directory."""
+    from mnist_lab.config import checked, compose
+    from mnist_lab.runs import Run
+    from mnist_lab.training import resolved, train
+
+    def train_run(parent: Path, *overrides: str) -> Path:
+        base = [
+            text for text in tiny if not (text.startswith("model.") and "model=linear" in overrides)
+        ]
+        config = resolved(checked(compose([*base, *overrides])))
+        run = Run.claim_new(parent)
+        try:
+            train(config, run, quiet=True)
+        finally:
+            run.release()
+        return run.path
+
+    return train_run
+
+
+@pytest.fixture(scope="session")
+def verbs():
+    """Real processes of the verbs, forked from an interpreter that has torch imported already.
+
+    `verbs.run("mnist_lab.train", *args, cwd=folder)` waits; `verbs.start(...)` can be signalled.
+    """
+    modules = ["mnist_lab.train", "mnist_lab.resume", "mnist_lab.training", "mnist_lab.data"]
+    with Warm(modules) as warm:
+        yield warm
+
+
+@pytest.fixture(scope="session")
+def light_verbs():
+    """Real processes that die when they import torch: for what must be answered without it."""
+    with Warm(
+        ["mnist_lab.train", "mnist_lab.resume", "hydra.main"], ["torch", "lightning"]
+    ) as warm:
+        yield warm

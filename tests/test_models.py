@@ -1,0 +1,246 @@
+"""Networks: exact numbers of parameters, first weights, dropout, and loading without the lab."""
+
+import hashlib
+import math
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+import torch.nn.functional as F
+from processes import run_cold
+from torch import nn
+
+from mnist_lab import models
+from mnist_lab.config import build, checked, choices, compose
+from mnist_lab.errors import Failed
+from mnist_lab.models.classifier import Classifier
+from mnist_lab.models.cnn import CNN
+from mnist_lab.models.linear import Linear
+from mnist_lab.models.mlp import MLP
+from mnist_lab.settings import INITS
+
+# A model that has no row here fails a test below.
+NUM_PARAMS = {
+    "model=linear": 7_850,
+    "model=mlp": 407_050,
+    "model=cnn": 290_585,
+    "model=pooled_cnn": 215_194,
+    "experiment=mlp_512x2_dropout": 669_706,
+    "experiment=mlp_800_dropout_sgd": 636_010,
+    "experiment=mlp_512": 407_050,
+    "experiment=mlp_100": 79_510,
+    "experiment=mlp_25x2": 20_535,
+    "experiment=cnn_12_20": 290_585,
+}
+MODELS = choices("model")
+
+
+def built(*overrides):
+    return build(checked(compose(overrides))["model"])
+
+
+def num_params(network):
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def test_every_model_and_experiment_has_a_row():
+    shipped = {f"{group}={name}" for group in ("model", "experiment") for name in choices(group)}
+    assert shipped == set(NUM_PARAMS)
+    files = {path.stem for path in Path(models.__file__).parent.glob("*.py")}
+    assert files == {"__init__", "classifier", "init", *MODELS}
+
+
+@pytest.mark.parametrize(("choice", "expected"), NUM_PARAMS.items())
+def test_number_of_parameters_is_exactly_the_published_one(choice, expected):
+    network = built(choice)
+    assert num_params(network) == expected
+    assert all(weight.requires_grad for weight in network.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_images_to_logits(name):
+    network = built(f"model={name}")
+    for batch_size in (1, 7):
+        logits = network(torch.rand(batch_size, 1, 28, 28))
+        assert logits.shape == (batch_size, 10)
+        assert logits.dtype == torch.float32
+        assert (logits < 0).any()  # logits: neither probabilities nor behind a last ReLU
+        assert (logits.exp().sum(1) - 1).abs().min() > 1e-3
+    for wrong in (
+        torch.rand(2, 28, 28),
+        torch.rand(2, 1, 28, 27),
+        torch.zeros(2, 1, 28, 28).byte(),
+    ):
+        with pytest.raises(jaxtyping.TypeCheckError):  # the tests do check shapes
+            network(wrong)
+
+
+def reference_mlp(network, images):
+    hidden = images.reshape(len(images), 784)
+    *inner, last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    for layer in inner:
+        hidden = (hidden @ layer.weight.T + layer.bias).clamp(min=0)
+    return hidden @ last.weight.T + last.bias
+
+
+def reference_cnn(network, images):
+    """Convolutions written out as sums over shifted images."""
+    maps = images
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    for layer in convolutions:
+        side = maps.shape[-1] - 2
+        total = layer.bias[None, :, None, None].expand(len(maps), -1, side, side).clone()
+        for row in range(3):
+            for column in range(3):
+                shifted = maps[:, :, row : row + side, column : column + side]
+                total += torch.einsum("nchw,oc->nohw", shifted, layer.weight[:, :, row, column])
+        maps = total.clamp(min=0)
+    first, last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    hidden = (maps.flatten(1) @ first.weight.T + first.bias).clamp(min=0)
+    return hidden @ last.weight.T + last.bias
+
+
+def test_forward_is_what_the_docstrings_say():
+    torch.manual_seed(0)
+    images = torch.rand(5, 1, 28, 28)
+    for network, reference in (
+        (Linear(init="torch"), reference_mlp),
+        (MLP(width=9, depth=3, dropout=0.5, init="torch"), reference_mlp),
+        (CNN(channels=[3, 4, 2], width=7, dropout=0.5, init="torch"), reference_cnn),
+    ):
+        network.eval()
+        torch.testing.assert_close(network(images), reference(network, images))
+
+
+def test_pooled_cnn_equals_relu_before_pooling():
+    torch.manual_seed(0)
+    network = built("model=pooled_cnn", "model.channels=[3,4]", "model.kernels=[5,2]")
+    first, second = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    hidden, last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    images = torch.rand(5, 1, 28, 28)
+    maps = F.max_pool2d(F.relu(F.conv2d(images, first.weight, first.bias)), 2)
+    maps = F.max_pool2d(F.relu(F.conv2d(maps, second.weight, second.bias)), 2)
+    expected = last(F.relu(hidden(maps.flatten(1))))
+    torch.testing.assert_close(network(images), expected)
+
+
+def layers_with_weights(network):
+    return [layer for layer in network.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+
+
+def is_uniform(values, half_range):
+    """All within, the ends nearly reached, the variance a third of the square of half the range."""
+    assert values.abs().max() <= half_range
+    # 0.999 ** 5000 = 0.7 %; five standard errors of the mean and of the variance (kurtosis 1.8).
+    n = values.numel()
+    assert n >= 5_000
+    assert values.abs().max() > 0.999 * half_range
+    assert abs(values.mean()) < 5 * half_range / math.sqrt(3 * n)
+    assert abs(values.var() * 3 / half_range**2 - 1) < 5 * math.sqrt(0.8 / n)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_first_weights_follow_their_formulas(name):
+    for init in INITS:
+        torch.manual_seed(0)
+        network = built(f"model={name}", f"model.init={init}")
+        for layer in layers_with_weights(network):
+            weight = layer.weight.detach()
+            patch = weight[0, 0].numel() if weight.ndim == 4 else 1  # pixels of a kernel
+            fan_in, fan_out = weight.shape[1] * patch, weight.shape[0] * patch
+            half_range = {
+                "torch": 1 / math.sqrt(fan_in),
+                "glorot": math.sqrt(6 / (fan_in + fan_out)),
+                "uniform": 0.05,
+            }[init]
+            if weight.numel() >= 5_000:
+                is_uniform(weight, half_range)
+            else:
+                assert weight.abs().max() <= half_range
+                assert weight.abs().max() > 0.8 * half_range
+            if init == "torch":
+                assert (layer.bias != 0).any()
+                assert layer.bias.abs().max() <= half_range
+            else:
+                assert (layer.bias == 0).all()
+
+
+def test_torch_init_is_the_default_of_torch():
+    torch.manual_seed(3)
+    network = MLP(width=16, depth=2, dropout=0.1, init="torch")
+    torch.manual_seed(3)
+    expected = [nn.Linear(784, 16), nn.Linear(16, 16), nn.Linear(16, 10)]
+    for layer, reference in zip(layers_with_weights(network), expected, strict=True):
+        assert torch.equal(layer.weight, reference.weight)
+        assert torch.equal(layer.bias, reference.bias)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "linear"])
+def test_dropout_silences_its_share_in_training_and_nothing_in_evaluation(name):
+    share = 0.25
+    torch.manual_seed(0)
+    network = built(f"model={name}", f"model.dropout={share}", "model.width=1024")
+    inputs, outputs = [], []
+    dropouts = [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
+    for layer in dropouts:
+        layer.register_forward_hook(
+            lambda _, given, out: (inputs.append(given[0]), outputs.append(out))[0]
+        )
+    images = torch.rand(64, 1, 28, 28)
+    network.train()
+    network(images)
+    assert len(outputs) == len(dropouts) == 1
+    active = inputs[0] > 0  # after ReLU: a zero there tells nothing
+    silenced = (outputs[0] == 0) & active
+    n = int(active.sum())
+    assert n > 5_000
+    assert abs(silenced.sum() / n - share) < 5 * math.sqrt(share * (1 - share) / n)
+    survivors = active & ~silenced
+    torch.testing.assert_close(outputs[0][survivors], inputs[0][survivors] / (1 - share))
+    assert not torch.equal(network(images), network(images))
+    network.eval()
+    assert torch.equal(network(images), network(images))
+    assert torch.equal(inputs[-1], outputs[-1])
+
+
+def test_dropout_stands_after_each_hidden_layer():
+    network = MLP(width=8, depth=2, dropout=0.5, init="torch")
+    kinds = [type(layer).__name__ for layer in network.layers]
+    hidden = ["Linear", "ReLU", "Dropout"]
+    assert kinds == ["Flatten", *hidden, *hidden, "Linear"]
+    assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
+
+
+def test_classifier_is_abstract_and_needs_an_optimizer_only_to_fit():
+    with pytest.raises(TypeError, match="abstract"):
+        Classifier(optimizer=None, schedule=None)
+    network = Linear(init="torch")
+    network(torch.rand(1, 1, 28, 28))
+    with pytest.raises(Failed, match="without an optimizer"):
+        network.configure_optimizers()
+
+
+SHELL = """
+import hashlib, sys
+import torch
+from mnist_lab.models.mlp import MLP
+network = MLP.load_from_checkpoint(sys.argv[1], weights_only=True)
+network.eval()
+assert "hydra" not in sys.modules and "omegaconf" not in sys.modules
+images = torch.linspace(0, 1, 3 * 784).reshape(3, 1, 28, 28)
+print(dict(network.hparams), hashlib.sha256(network(images).detach().numpy().tobytes()).hexdigest())
+"""
+
+
+def test_a_checkpoint_opens_in_a_plain_python_shell(train_run, tmp_path):
+    path = train_run(tmp_path, "model.dropout=0.1") / "checkpoints" / "last.ckpt"
+    done = run_cold("-W", "error", "-c", SHELL, str(path), cwd="/")
+    hparams = {"width": 8, "depth": 1, "dropout": 0.1, "init": "torch"}
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    network = MLP(**hparams)
+    network.load_state_dict(weights)
+    images = torch.linspace(0, 1, 3 * 784).reshape(3, 1, 28, 28)
+    logits = network.eval()(images).detach().numpy()
+    assert done.stdout == f"{hparams} {hashlib.sha256(logits.tobytes()).hexdigest()}\n", done.stderr
+    assert done.code == 0

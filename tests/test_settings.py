@@ -1,0 +1,157 @@
+"""The table of settings: what it refuses is generated from the table itself."""
+
+import math
+
+import pytest
+
+from mnist_lab.config import build
+from mnist_lab.errors import Refused
+from mnist_lab.settings import BUILDABLE, DIGESTS, SETTINGS, check, leaves, nearest
+from mnist_lab.train import exit_code
+
+
+def nested(name, value):
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
+
+
+def good_values(setting):
+    """The ends of the range, or the nearest values inside of it."""
+    if setting.choices:
+        values = list(setting.choices)
+    elif setting.kind is bool:
+        values = [True, False]
+    elif setting.kind is str:
+        values = ["some text"]
+    elif setting.kind is int:
+        values = [setting.low + setting.open_low, setting.high - setting.open_high]
+        values = [int(value) for value in values]
+    else:
+        low = math.nextafter(setting.low, math.inf) if setting.open_low else setting.low
+        high = math.nextafter(setting.high, -math.inf) if setting.open_high else setting.high
+        values = [low, high, (low + high) / 2]
+    if setting.many:
+        sizes = {setting.min_items, setting.max_items}
+        values = [[value] * size for value in values for size in sizes]
+    return values + [None] * setting.optional
+
+
+def bad_values(setting):
+    """Below, above, not finite, of another type, of another length."""
+    values = [{}, {"a": 1}, object()] + [None] * (not setting.optional)
+    numbers = [math.nan, math.inf, -math.inf, 10**400, -(10**400), 1e300, -1e300, 1.5e9]
+    if setting.choices:
+        values += ["nonsense", "", 0, 1.0, True, *numbers]
+    elif setting.kind is bool:
+        values += ["true", 0, 1, 1.0, *numbers]
+    elif setting.kind is str:
+        values += [0, 1.5, True, *numbers]
+    else:
+        values += ["1", "nonsense", "", True, False, *numbers]
+        if setting.kind is int:
+            values += [setting.low - (not setting.open_low), setting.high + (not setting.open_high)]
+            values += [float(setting.low + 1), setting.low + 0.5]
+        else:
+            below = setting.low if setting.open_low else math.nextafter(setting.low, -math.inf)
+            above = setting.high if setting.open_high else math.nextafter(setting.high, math.inf)
+            values += [below, above]
+    if setting.many:
+        good = good_values(setting)[-1][0]
+        filling = [good] * (max(1, setting.min_items) - 1)
+        values = [[*filling, value] for value in values]
+        values += [good, tuple(filling), [good] * (setting.max_items + 1)]
+        values += [[good] * (setting.min_items - 1)] if setting.min_items else []
+    else:
+        values += [[value] for value in good_values(setting)]
+    return values
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_ends_of_the_range_are_accepted_and_all_beyond_is_refused(name, capsys):
+    setting = SETTINGS[name]
+    for value in good_values(setting):
+        check(nested(name, value))
+    for value in bad_values(setting):
+        assert exit_code(lambda value=value: check(nested(name, value))) == 2, value
+        message = capsys.readouterr().err
+        assert message.startswith(name), (value, message)  # the setting, or a leaf inside of it
+        assert len(message.splitlines()) == 1
+        if not isinstance(value, dict):
+            assert setting.allowed in message
+
+
+def test_a_message_names_setting_value_and_range():
+    with pytest.raises(Refused) as caught:
+        check({"model": {"dropout": 1.5}})
+    assert str(caught.value) == "model.dropout=1.5: allowed is a number from 0 below 1."
+    with pytest.raises(
+        Refused, match=r"^seed=-1: allowed is a whole number from 0 to 4294967295.$"
+    ):
+        check({"seed": -1})
+    with pytest.raises(Refused, match=r"^model.width=null: allowed is a whole number from 1 to"):
+        check({"model": {"width": None}})
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_typos_get_the_nearest_name(name):
+    """One letter left out of the last word, and the last two swapped."""
+    group, dot, word = name.rpartition(".")
+    for typo in (word[:-2] + word[-1], word[:-2] + word[-1] + word[-2]):
+        typo = f"{group}{dot}{typo}"  # noqa: PLW2901
+        if typo in SETTINGS:
+            continue  # a word that ends in a double letter
+        with pytest.raises(Refused) as caught:
+            check(nested(typo, 1))
+        assert str(caught.value) == f"{typo}: no such setting; did you mean {name}?"
+
+
+def test_what_resembles_nothing_gets_the_whole_list():
+    assert nearest("xyzzy", ["b", "a"]) == "there is: a, b"
+
+
+def test_only_listed_names_are_built(tmp_path):
+    for target in BUILDABLE:
+        check({"model": {"_target_": target, "_partial_": True}})
+    victim = tmp_path / "made"
+    # Reachable from an allowed package: a prefix is no boundary.
+    for target in ("lightning.pytorch.core.saving.os.makedirs", "torch.optim", "", None, []):
+        for node in ({"model": {"_target_": target}}, {"model": {"init": {"_target_": target}}}):
+            with pytest.raises(Refused, match="not a name that this lab builds"):
+                check(node)
+        with pytest.raises(Refused, match="not a name that this lab builds"):
+            build({"_target_": target, "name": str(victim)})
+    assert not victim.exists()
+    for partial in (False, "true", 1, None):
+        with pytest.raises(Refused, match="must be true"):
+            check({"optimizer": {"_partial_": partial}})
+    for key in ("_args_", "_recursive_", "_convert_"):
+        with pytest.raises(Refused, match="no such setting"):
+            check({"model": {key: True}})
+
+
+@pytest.mark.parametrize(("name", "length"), DIGESTS.items())
+def test_digests_are_hexadecimal(name, length):
+    for good in (None, {"train-images-idx3-ubyte": "0a" * (length // 2)}):
+        check(nested(name, good))
+    for bad in (
+        "0a" * (length // 2),
+        {"file": "0" * (length - 1)},
+        {"file": "G" * length},
+        {"f": 0},
+    ):
+        with pytest.raises(Refused, match=rf"^{name}: .*{length} hexadecimal digits"):
+            check(nested(name, bad))
+
+
+def test_choices_are_names():
+    check({"choices": {"model": "mlp", "experiment": None}})
+    with pytest.raises(Refused, match=r"^choices\.model=1: "):
+        check({"choices": {"model": 1}})
+
+
+def test_leaves_lose_nothing():
+    sums = {"train-images-idx3-ubyte": "ab"}
+    config = {"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": None, "g": {}, "data": {"md5": sums}}
+    expected = {"a.b.c": 1, "a.d": [1, {"e": 2}], "f": None, "g": {}, "data.md5": sums}
+    assert leaves(config) == expected
