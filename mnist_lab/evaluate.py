@@ -15,7 +15,7 @@ from mnist_lab.errors import Failed, Refused
 from mnist_lab.evaluation_tables import class_table, figure_table, pair_table, print_list
 from mnist_lab.files import write_json
 from mnist_lab.run_data import RunData, data_seen, other_data, own_data
-from mnist_lab.runs import is_held, read_epochs
+from mnist_lab.runs import is_held, read_epochs, read_json
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code
 from mnist_lab.trained import CHECKPOINTS, TrainedRun
@@ -107,7 +107,10 @@ def find_data(
         data = own_data(runs[0].path, runs[0].config, overrides)
         for run in runs[1:]:
             if data_seen(run.path) != data.sha256:
-                raise Refused(f"{run.path}: trained on other images; --data NAME says on which.")
+                raise Refused(
+                    f"{run.path}: trained on other images than {runs[0].path}; "
+                    "--data NAME says which to judge both by."
+                )
     else:
         found = [other_data(run.path, run.config, name, overrides, split=split) for run in runs]
         data = next((each for each in found if not each.own), found[0])
@@ -131,6 +134,9 @@ def claim_folder(runs: Sequence[TrainedRun], data: RunData, *, split: str) -> Pa
     parts += [split] if split != "test" else []
     parts += [runs[0].checkpoint] if runs[0].checkpoint != "last" else []
     folder = runs[0].path / "evaluation" / "-".join(parts)
+    earlier = folder / "metrics.json"
+    if not data.own and earlier.exists() and read_json(earlier).get("data_sha256") != data.sha256:
+        folder = folder.with_name(f"{folder.name}-{data.sha256[:8]}")  # two sets of one name
     for other in runs[1:]:
         where = other.path.absolute()
         folder /= f"against_{where.parent.name}_{where.name}"

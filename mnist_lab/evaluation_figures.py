@@ -167,8 +167,8 @@ def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[
     parts: Any = figure.subfigures(len(predictions), 1, squeeze=False)
     for part, each in zip(parts[:, 0], predictions, strict=True):
         left, middle, right = part.subplots(1, 3, width_ratios=(1, 1, 2.2))
-        show(left, each.picture, cmap="gray")
-        show(middle, each.image, cmap="gray_r")
+        show(left, each.picture, cmap="gray", top=1.0, frame=True)
+        show(middle, each.image, cmap="gray_r", frame=True)
         left.set_title("picture", fontsize=8)
         middle.set_title("seen by the network", fontsize=8)
         assert each.probs is not None
@@ -177,7 +177,8 @@ def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[
         right.set(ylim=(0, 1.08), ylabel="probability")
         name_ticks(right, class_names)
         despine(right)
-        part.suptitle(each.words(class_names), x=0.01, ha="left")
+        title = f"{short(each.name, limit=70)}: {each.words(class_names)}"
+        part.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -213,10 +214,14 @@ def height_of(num_tiles: int) -> float:
     return 0.4 + rows * WIDTH * TILE_HEIGHT / (COLUMNS * TILE_WIDTH)
 
 
-def show(axes: Axes, image: np.ndarray | None, *, cmap: str) -> None:
+def show(
+    axes: Axes, image: np.ndarray | None, *, cmap: str, top: float = 255.0, frame: bool = False
+) -> None:
+    """Draw an image of values 0..top."""
     assert image is not None
-    axes.imshow(image, cmap=cmap, vmin=0, vmax=255)
-    axes.axis("off")
+    axes.imshow(image, cmap=cmap, vmin=0, vmax=top)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=frame, color="#cccccc")
 
 
 def despine(axes: Axes) -> None:
@@ -224,5 +229,5 @@ def despine(axes: Axes) -> None:
 
 
 def short(name: str, *, limit: int = 12) -> str:
-    """A class name that fits into a grid."""
+    """A name that fits into its place."""
     return name if len(name) <= limit else f"{name[: limit - 1]}…"

@@ -11,7 +11,7 @@ from mnist_lab.config import build, checked, compose
 from mnist_lab.console import printable, show_download
 from mnist_lab.errors import Refused
 from mnist_lab.runs import read_status
-from mnist_lab.settings import nearest
+from mnist_lab.settings import SETTINGS, nearest
 from mnist_lab.sources import EMBEDDED, Source, Splits
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RunData:
 
     @property
     def class_names(self) -> list[str]:
-        return printable_names(self.node)
+        return [printable(name) for name in self.node["class_names"]]
 
     def read(self) -> Splits:
         return read(self.node)
@@ -71,11 +71,13 @@ def own_data(run_dir: Path, config: dict[str, Any], overrides: Sequence[str] = (
     Raises:
         Refused: they are not there, or others are.
     """
-    node = section(config, "data") | {"allow_embedded": False}
+    node = section(config) | {"allow_embedded": False}
     for text in overrides:
         name, _, value = text.partition("=")
         if name not in OPEN:
             raise Refused(f"{text}: cannot differ from the run's; {nearest(name, OPEN)}")
+        if name == "data.download" and value not in ("true", "false"):
+            raise Refused(f"{text}: allowed is {SETTINGS[name].allowed}.")
         node[name.removeprefix("data.")] = value == "true" if name == "data.download" else value
     splits = read(node)
     seen = data_seen(run_dir)
@@ -104,7 +106,7 @@ def other_data(
         leaf = text.partition("=")[0].removeprefix("data.")
         if leaf in SPLITTING:
             raise Refused(f"{text}: how images are split belongs to the run; leave it out.")
-    own = section(config, "data") | {"allow_embedded": False}
+    own = section(config) | {"allow_embedded": False}
     node = checked(compose([f"data={name}", *overrides]))["data"]
     node |= {key: own[key] for key in SPLITTING} | {"allow_embedded": False}
     if own["name"] == "mnist" and node["name"] == EMBEDDED:
@@ -115,15 +117,13 @@ def other_data(
     splits = read(node)
     if splits.sha256 == data_seen(run_dir):
         return RunData.of(node, splits, seed=config["seed"], own=True)
-    note = None
+    notes = []
     if node["class_names"] != own["class_names"]:
-        note = (
-            "The network learned other classes: its answers are read as the label of that number."
-        )
+        notes.append("The network learned other classes: answer k is read as label k of these.")
     try:
         trained_on = read(own).train_images
     except Refused:
-        note = "The run's own images are not there: whether it was trained on these is unknown."
+        notes.append("The run's own images are gone: it may have been trained on some of these.")
     else:
         images = splits.test_images if split == "test" else splits.train_images
         seen = {image.tobytes() for image in trained_on}
@@ -133,21 +133,12 @@ def other_data(
                 f"--data {name}: {num_seen:,} of its {len(images):,} images are in the training "
                 "split of this run; accuracy on them would be no test."
             )
-    return RunData.of(node, splits, seed=config["seed"], own=False, note=note)
+    return RunData.of(node, splits, seed=config["seed"], own=False, note=" ".join(notes) or None)
 
 
 def stored_class_names(config: dict[str, Any]) -> list[str]:
     """What the answers of a run's network mean."""
-    return printable_names(section(config, "data"))
-
-
-def printable_names(node: dict[str, Any]) -> list[str]:
-    """Class names that cannot steer the terminal."""
-    try:
-        names = node["class_names"]
-    except KeyError:
-        raise Refused("config.yaml: its data has no class_names.") from None
-    return [printable(name) for name in names]
+    return [printable(name) for name in section(config)["class_names"]]
 
 
 def read(node: dict[str, Any]) -> Splits:
@@ -166,7 +157,12 @@ def data_seen(run_dir: Path) -> str | None:
     return None if seen is None else str(seen)
 
 
-def section(config: dict[str, Any], name: str) -> dict[str, Any]:
-    if not isinstance(config.get(name), dict) or "seed" not in config:
-        raise Refused(f"config.yaml: has no {name} or no seed.")
-    return dict(config[name])
+def section(config: dict[str, Any]) -> dict[str, Any]:
+    """The group `data` of a stored configuration, with all that is read from it here."""
+    node = config.get("data")
+    if not isinstance(node, dict) or "seed" not in config:
+        raise Refused("config.yaml: has no data or no seed.")
+    for name in ("name", "root", "class_names", *SPLITTING):
+        if name not in node:
+            raise Refused(f"config.yaml: has no data.{name}.")
+    return dict(node)

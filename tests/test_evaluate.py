@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from mnist_lab.answers import Answers
 from mnist_lab.checkpoints import load_model
 from mnist_lab.config import choices
 from mnist_lab.errors import Refused
-from mnist_lab.evaluate import evaluate_command
+from mnist_lab.evaluate import claim_folder, evaluate_command
 from mnist_lab.evaluation import NUM_BINS, Disagreement, split_metrics
 from mnist_lab.files import write_json
 from mnist_lab.idx import read_split
+from mnist_lab.predict import predict_command
 from mnist_lab.run_data import other_data
 from mnist_lab.runs import Run, locate, read_epochs, read_metrics, read_status
 from mnist_lab.trained import TrainedRun
@@ -322,6 +324,15 @@ def test_other_images_are_refused_when_the_run_was_trained_on_them(
     assert "learned other classes" in text
     assert "predicted 3" in text or "predicted 7" in text
 
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"] |= {"root": str(tmp_path / "gone"), "download": False}
+    data = other_data(run, config, "idx_folder", [f"data.root={small}"], split="test")
+    assert "it may have been trained on some" in str(data.note)
+    others = [TrainedRun.find(run, checkpoint="last")]
+    assert claim_folder(others, data, split="test") == run / "evaluation/idx_folder"
+    namesake = replace(data, sha256="0123456789")
+    assert claim_folder(others, namesake, split="test") == run / "evaluation/idx_folder-01234567"
+
     leak = tmp_path / "leak"
     leak.mkdir()
     for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):
@@ -337,7 +348,11 @@ def test_full_mnist_is_never_judged_by_the_embedded_images(run: Path, folder: Pa
     config["data"] |= {"name": "mnist", "folder": "MNIST/raw", "download": False}
     with pytest.raises(Refused, match="from MNIST's training split"):
         other_data(run, config, "mnist_5k", split="test")
-    config["data"] |= {"root": str(folder / "gone"), "allow_embedded": True}
+    del config["data"]["val_fraction"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(Refused, match=r"has no data.val_fraction"):
+        evaluate_command([str(run)])
+    config["data"] |= {"root": str(folder / "gone"), "allow_embedded": True, "val_fraction": 0}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(Refused, match="no mnist files"):
         evaluate_command([str(run)])
@@ -356,12 +371,13 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
         "allowed are one, or two": [str(run)] * 3,
         "did you mean fashion_mnist": [str(run), "--data", "fashion_mnst"],
         "cannot differ from the run's": [str(run), "data.val_fraction=0"],
-        "splits? belongs? to the run|split belongs to the run": [
+        "belongs to the run": [
             str(run),
             "--data",
             "mnist",
             "data.val_fraction=0",
         ],
+        "allowed is true or false": [str(run), "data.download=yes"],
         "allowed is a whole number from 0": [str(run), "--mistakes", "-1"],
     }
     for message, args in cases.items():
@@ -461,12 +477,18 @@ def test_a_run_that_is_still_training(run: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
-def test_every_recipe_can_be_evaluated(experiment: str, small: Path, tmp_path: Path) -> None:
+def test_every_recipe_can_be_asked(
+    experiment: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = [f"experiment={experiment}", "trainer.max_epochs=1"]
     run = train_run(tmp_path / "run", *recipe, "data=idx_folder", f"data.root={small}")
     evaluate_command([str(run)])
     found = json.loads((run / "evaluation/metrics.json").read_text())
     assert found["test/acc"] == pytest.approx(read_metrics(run)["test/acc"], abs=1e-6)
+    answer = read_csv(run / "evaluation/predictions.csv")[7]["prediction"]
+    capsys.readouterr()
+    predict_command([str(run), "--index", "7", "--format", "json"])
+    assert str(json.loads(capsys.readouterr().out)[0]["prediction"]) == answer
 
 
 def test_as_processes(folder: Path, run: Path) -> None:
