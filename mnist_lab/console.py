@@ -25,7 +25,16 @@ REFRESH_S = 0.1  # seconds between two drawings of the progress bar
 
 
 class Screen(RichConsole):
-    """The terminal; a run goes on when it is gone, as in `mnist-train | head`."""
+    """The terminal; a run goes on when it is gone, as in `mnist-train | head`.
+
+    A notebook gets plain lines, although rich and ipykernel (by FORCE_COLOR) take it for a
+    terminal: a bar that is drawn over needs a real one.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        in_notebook = "ipykernel" in sys.modules
+        settings = {"force_terminal": False if in_notebook else None, **settings}
+        super().__init__(force_jupyter=False, **settings)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -41,7 +50,8 @@ class Console:
     def __init__(self, log: Path, *, quiet: bool = False) -> None:
         self.screen = Screen(quiet=quiet, highlight=False)
         self.file = log.open("a")
-        self.log = RichConsole(file=self.file, width=LOG_WIDTH, highlight=False)
+        plain: Any = {"force_terminal": False, "force_jupyter": False}  # whatever FORCE_COLOR says
+        self.log = RichConsole(file=self.file, width=LOG_WIDTH, highlight=False, **plain)
         self.bar: Progress | None = None
         self.drawn = 0.0
         self.caught = warnings.catch_warnings()
