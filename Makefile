@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test lint
+.PHONY: train test lint bench
 
 train: .venv/ready
 	$(BIN)/mnist-train $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest $(ARGS)
+
+# Speed beside a bare loop, plain Lightning and Keras; ARGS=--help says what can be chosen.
+bench: .venv/ready .venv-bench/ready
+	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -19,4 +23,12 @@ lint: .venv/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# Keras and TensorFlow apart from the lab: beside them torch's TensorBoard writer imports TensorFlow.
+.venv-bench/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))\
+	['project']['optional-dependencies']['bench'], sep='\n')" > .venv-bench/wanted
+	.venv-bench/bin/python -m pip install --quiet --requirement .venv-bench/wanted
 	touch $@

@@ -1,0 +1,1 @@
+"""Speed, start-up and memory of the lab beside what a user would take instead."""

@@ -1,0 +1,75 @@
+"""The floor: a bare PyTorch loop over tensors in memory, with the lab's optimizers.
+
+Per step: forward, cross_entropy, zero_grad, backward, step. Per epoch: a new order, and a pass over
+the validation images where the recipe has some. No figure is kept, nothing is shown or written.
+Lightning must not be imported here: it sets PYTORCH_NVML_BASED_CUDA_CHECK, and then every step of
+torch's Adam looks for NVIDIA's library on the disk where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.channel import Channel
+from benchmarks.images import read
+from benchmarks.networks import count_params, plain_network
+from benchmarks.pace import Pace
+from benchmarks.work import EVAL_BATCH_SIZE, Work
+from mnist_lab.config import build
+
+
+def main() -> None:
+    channel = Channel.inherited()
+    work = Work(**channel.receive())
+    assert "lightning" not in sys.modules
+    accuracy = train(work, Pace(channel, work))
+    channel.send({"test_acc": accuracy})
+
+
+def train(work: Work, pace: Pace) -> float:
+    """Train and return the test accuracy."""
+    torch.set_num_threads(work.threads)
+    torch.manual_seed(work.seed)
+    arrays = read(Path(work.folder))
+    images, labels = as_tensors(arrays["train_images"], arrays["train_labels"])
+    val_images, val_labels = images[work.num_train :], labels[work.num_train :]
+    network = plain_network(work)
+    if work.is_cnn:
+        network.to(memory_format=torch.channels_last)
+    optimizer = build(work.optimizer)(network.parameters())
+    pace.begin(count_params(network))
+    for _ in range(work.epochs):
+        order = torch.randperm(work.num_train).split(work.batch_size)
+        pace.steps_begin()
+        for step, rows in enumerate(order, start=1):
+            loss = F.cross_entropy(network(images[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            pace.stepped(step)
+        if work.num_val:
+            evaluate(network, val_images, val_labels)
+        pace.epoch_ends()
+    return evaluate(network, *as_tensors(arrays["test_images"], arrays["test_labels"]))
+
+
+def as_tensors(images: object, labels: object) -> tuple[Tensor, Tensor]:
+    return torch.tensor(images).unsqueeze(1).float() / 255, torch.tensor(labels).long()
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    network.eval()
+    batches = zip(images.split(EVAL_BATCH_SIZE), labels.split(EVAL_BATCH_SIZE), strict=True)
+    hits = sum(int((network(some).argmax(1) == truth).sum()) for some, truth in batches)
+    network.train()
+    return hits / len(labels)
+
+
+if __name__ == "__main__":
+    main()
