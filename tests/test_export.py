@@ -1,0 +1,193 @@
+"""mnist-export: every recipe's files against plain numpy and the network, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from tiny_run import train_run, write_data_set
+
+from mnist_lab import portable
+from mnist_lab.checkpoints import load_model
+from mnist_lab.config import choices
+from mnist_lab.data import scale
+from mnist_lab.errors import Failed, Refused
+from mnist_lab.export import TOLERANCE, export_command
+from mnist_lab.idx import read_split
+
+DOCS = Path(__file__).parent.parent / "docs"
+NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat"]
+NAMES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in Fashion-MNIST's folder and names, with more than 1,000 test images."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_data_set(folder / "FashionMNIST/raw", num_train=100, num_test=1020, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    shared = ["data=fashion_mnist", f"data.root={folder}", "data.batch_size=10"]
+    run = train_run(folder / "run", *shared, "model.width=16", "trainer.max_epochs=2")
+    export(run)
+    return run
+
+
+def test_images(folder: Path) -> np.ndarray:
+    images, _ = read_split(folder / "FashionMNIST/raw", "t10k", num_classes=10, sha256={})
+    return images
+
+
+test_images.__test__ = False  # type: ignore[attr-defined]
+
+
+def export(run: Path, *args: str) -> None:
+    export_command([str(run), *args])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def onnx_probs(path: Path, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_each_recipe_exports(
+    experiment: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both files agree with the network in double precision, for every number of images."""
+    shared = ["data=fashion_mnist", f"data.root={folder}", "trainer.max_epochs=1"]
+    run = train_run(folder / experiment, f"experiment={experiment}", *shared)
+    export(run)
+    text, noise = capsys.readouterr()
+    assert noise == ""
+    assert "on 1,000 images of fashion_mnist's test split" in text
+    model = load_model(run).double()
+    images = test_images(folder)
+    program = torch.export.load(run / "export/model.pt2").module()
+    for n in (0, 1, 200):
+        with torch.inference_mode():
+            pixels = torch.from_numpy(images[:n])
+            expected = softmax(model(scale(pixels.unsqueeze(1)).double()).numpy()) if n else []
+            answers = [program(pixels).numpy(), onnx_probs(run / "export/model.onnx", images[:n])]
+        for probs in answers:
+            assert (probs.shape, probs.dtype) == ((n, 10), np.float32)
+            np.testing.assert_allclose(probs, np.reshape(expected, (n, 10)), atol=TOLERANCE, rtol=0)
+    assert expected.std() > 0.02  # ten equal probabilities would agree whatever was exported
+    stored = json.loads((run / "export/model.json").read_text())
+    assert stored["experiment"] == experiment
+    for name, digest in stored["sha256"].items():
+        assert hashlib.sha256((run / "export" / name).read_bytes()).hexdigest() == digest
+        assert f"{stored['checked']['largest_difference'][name]:.1e}" in text
+
+
+def test_the_files_say_what_they_are(run: Path) -> None:
+    assert sorted(path.name for path in (run / "export").iterdir()) == [
+        "model.json",
+        "model.onnx",
+        "model.pt2",
+    ]
+    stored = json.loads((run / "export/model.json").read_text())
+    assert stored["class_names"] == NAMES
+    assert (stored["epoch"], stored["data"], stored["num_params"]) == (2, "fashion_mnist", 12730)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert stored["test/acc"] == metrics["test/acc"]
+    assert stored["trained_with"]["torch_version"] == metrics["torch_version"]
+    session = onnxruntime.InferenceSession(run / "export/model.onnx")
+    inside = session.get_modelmeta().custom_metadata_map
+    assert json.loads(inside["class_names"]) == NAMES
+    assert inside["data_sha256"] == metrics["data_sha256"]
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
+    assert (taken.name, taken.type, taken.shape) == ("images", "tensor(uint8)", ["n", 28, 28])
+    assert (given.name, given.type, given.shape) == ("probs", "tensor(float)", ["n", 10])
+    extra = {portable.METADATA: ""}
+    torch.export.load(run / "export/model.pt2", extra_files=extra)
+    assert json.loads(extra[portable.METADATA])["class_names"] == NAMES
+    source = str(Path(portable.__file__).parent).encode()
+    for name in ("model.onnx", "model.pt2"):
+        assert source not in (run / "export" / name).read_bytes()  # no paths of this machine
+    onnx.checker.check_model(run / "export/model.onnx", full_check=True)
+
+
+def test_the_onnx_file_works_without_torch(run: Path, folder: Path) -> None:
+    """The script of the README, with torch and this package out of reach."""
+    images = folder / "FashionMNIST/raw/t10k-images-idx3-ubyte"
+    blocked = "import sys; sys.modules.update(torch=None, mnist_lab=None); sys.argv.pop(0)"
+    script = f"{blocked}; import runpy; runpy.run_path(sys.argv[0])"
+    command = [sys.executable, "-c", script, DOCS / "read_digits.py"]
+    command += [run / "export/model.onnx", images]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    weights = {name: tensor.double().numpy() for name, tensor in state.items()}
+    pixels = test_images(folder)[:10].reshape(10, 784) / 255
+    hidden = np.maximum(pixels @ weights["layers.1.weight"].T + weights["layers.1.bias"], 0)
+    probs = softmax(hidden @ weights["layers.4.weight"].T + weights["layers.4.bias"])
+    expected = [f"{NAMES[each.argmax()]} p={each.max():.2f}" for each in probs]
+    assert done.stdout.splitlines() == expected
+
+
+def test_the_best_checkpoint_has_a_folder_of_its_own(run: Path, folder: Path) -> None:
+    export(run, "--checkpoint", "best")
+    stored = json.loads((run / "export/best/model.json").read_text())
+    assert stored["checkpoint"] == "best"
+    model = load_model(run, checkpoint="best")
+    images = test_images(folder)[:50]
+    expected = portable.own_probs(model, images)
+    np.testing.assert_allclose(
+        onnx_probs(run / "export/best/model.onnx", images), expected, atol=TOLERANCE, rtol=0
+    )
+
+
+def test_a_file_that_differs_is_not_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    right, file = portable.torch_file_probs, (run / "export/model.onnx").read_bytes()
+    monkeypatch.setattr(portable, "to_onnx_file", lambda *_: file)
+    for error, shown in ((2 * TOLERANCE, "2.0e-05"), (np.nan, "nan")):
+
+        def wrong(file: bytes, images: np.ndarray, error: float = error) -> np.ndarray:
+            probs = right(file, images)
+            probs[-1, 3] += error
+            return probs
+
+        monkeypatch.setattr(portable, "torch_file_probs", wrong)
+        with pytest.raises(Failed, match=f"model.pt2: a probability differs by {shown}"):
+            export(copy)
+        assert not (copy / "export").exists()
+
+
+def test_what_cannot_be_exported_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(message: str, *args: str) -> None:
+        with pytest.raises(Refused, match=message):
+            export(run, *args)
+
+    refused("no fashion_mnist files", f"data.root={tmp_path}", "data.download=false")
+    refused("cannot differ from the run's", "data.batch_size=7")
+    monkeypatch.setattr(portable, "MAX_BYTES", 50_000)
+    refused("its weights take 0.0 GB; an ONNX file holds at most 0")
+
+
+def test_as_a_process() -> None:
+    command = [sys.executable, "-m", "mnist_lab.export", "gone"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "gone: no such directory; runs lie in outputs/runs/.\n"
