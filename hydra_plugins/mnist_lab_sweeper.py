@@ -8,6 +8,10 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
 class LabSweeper(BasicSweeper):
@@ -28,6 +32,22 @@ class LabSweeper(BasicSweeper):
         self.resume = resume
         self.retry_failed = retry_failed
 
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def launcher_at(self, directory: Path) -> Launcher:
+        """The launcher, once the sweep has its directory: some put files of their own there."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        self.config.hydra.sweep.dir = str(directory)
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=self.task_function, config=self.config
+        )
+
     def sweep(self, arguments: list[str]) -> Any:
         from mnist_lab.train import exit_code
 
@@ -36,31 +56,25 @@ class LabSweeper(BasicSweeper):
             sys.exit(code)
 
     def run(self, arguments: list[str]) -> None:
-        from mnist_lab.sweep import begin, resume
+        from mnist_lab.sweep.begin import begin_sweep, print_plan
+        from mnist_lab.sweep.compose import Composer
+        from mnist_lab.sweep.plan import plan
+        from mnist_lab.sweep.resume import resume_sweep
 
         assert self.config is not None
-        assert self.launcher is not None
         assert self.hydra_context is not None
-        hydra_overrides = list(self.config.hydra.overrides.hydra)
         if self.resume is not None:
-            resume.resume_sweep(
-                Path(self.resume), self.launcher, hydra_overrides, retry_failed=self.retry_failed
+            resume_sweep(
+                Path(self.resume), self.config, self.launcher_at, retry_failed=self.retry_failed
             )
             return
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (grid,) = self.split_arguments(overrides, None)
-        begin.begin_sweep(
-            grid,
-            self.launcher,
-            hydra_overrides,
-            arguments=arguments,
-            directory=self.given_directory(hydra_overrides),
-            sweep=self.config.hydra.runtime.choices.get("sweep"),
-            plan_only=self.plan,
-        )
-
-    def given_directory(self, hydra_overrides: list[str]) -> Path | None:
-        assert self.config is not None
-        given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in hydra_overrides)
-        return Path(self.config.hydra.sweep.dir).absolute() if given else None
+        composer = Composer(list(self.config.hydra.overrides.hydra))
+        ready_grid = self.config.hydra.runtime.choices.get("sweep")
+        planned = plan(grid, composer, sweep=ready_grid)
+        if self.plan:
+            print_plan(planned)
+        else:
+            begin_sweep(planned, composer, self.config, self.launcher_at, arguments=arguments)

@@ -63,6 +63,9 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     with hydra_session() as session:
         parsed = parsed_overrides(overrides, session.config_loader)
         for override in parsed:
+            if override.key_or_group == LAUNCHER:
+                launchers = session.config_loader.get_group_options(LAUNCHER)
+                check_launcher(override.get_value_element_as_str(), launchers)
             check_override(override, multirun=multirun)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         problem = None
@@ -138,8 +141,7 @@ def is_value(override: Override) -> bool:
     return changes and name in SETTINGS and not name.startswith("hydra.")
 
 
-def check_launcher(name: str) -> None:
-    known = {"basic", *choices(LAUNCHER)}
+def check_launcher(name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise Refused(f"{LAUNCHER}={name}: no such launcher; {nearest(name, known)}")
     if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
@@ -149,8 +151,6 @@ def check_launcher(name: str) -> None:
 def check_override(override: Override, *, multirun: bool) -> None:
     """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes."""
     key = override.key_or_group
-    if key == LAUNCHER:
-        check_launcher(override.get_value_element_as_str())
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return
     text = override.input_line

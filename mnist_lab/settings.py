@@ -242,6 +242,29 @@ SETTINGS: dict[str, Setting] = {
         meaning="when a job of a pool fails: go on with the others, or stop them",
         choices=("continue", "stop"),
     ),
+    # hydra/launcher=slurm
+    "hydra.launcher.timeout_min": Setting(
+        kind=int, meaning="minutes until Slurm ends a job", low=1, high=100_000
+    ),
+    "hydra.launcher.max_num_timeout": Setting(
+        kind=int, meaning="times that a job which ran out of minutes goes on", low=0, high=1_000
+    ),
+    "hydra.launcher.cpus_per_task": Setting(
+        kind=int, meaning="cores that Slurm gives to a job", low=1, high=1_024, optional=True
+    ),
+    # hydra/launcher=ray
+    "hydra.launcher.ray.init.num_cpus": Setting(
+        kind=int, meaning="cores of a Ray of our own; null: all", low=1, high=1_024, optional=True
+    ),
+    "hydra.launcher.ray.remote.num_cpus": Setting(
+        kind=float, meaning="cores that Ray gives to a job", low=0, high=1_024
+    ),
+    "hydra.launcher.ray.remote.num_gpus": Setting(
+        kind=float, meaning="GPUs that Ray gives to a job; 0.25: four share one", low=0, high=1
+    ),
+    "hydra.launcher.ray.remote.max_retries": Setting(
+        kind=int, meaning="times that Ray starts a crashed job again", low=0, high=1_000
+    ),
 }
 
 # Tables that belong to a data set rather than being settings: file name -> hexadecimal digest.

@@ -244,7 +244,7 @@ def test_hydras_own_launcher_survives_a_failure_and_stops_for_a_signal(tmp_path)
     assert overrides == ["data=idx_folder", "data.root=data", *settings[2:], "seed=2"]
 
     code, output = run("resume", sweep, cwd=tmp_path / "data")  # the data's path was made absolute
-    assert code == 1  # the failed one is left alone
-    assert states(sweep) == {0: "finished", 1: "failed", 2: "finished", 3: "finished"}
+    assert code == 1, output  # the failed one is left alone
+    assert states(sweep) == {0: "finished", 1: "failed", 2: "finished", 3: "finished"}, output
     assert "going on after epoch 1 of 3" in output
     assert status(sweep, 2)["epoch"] == 3

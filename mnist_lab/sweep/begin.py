@@ -1,72 +1,56 @@
-"""A new sweep: plan it, refuse what cannot be, claim its directory, run it."""
+"""A new sweep, once it is planned: show it, or claim its directory and run it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_lab.config import Config, build
 from mnist_lab.console import show_download
-from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.conduct import conduct
-from mnist_lab.sweep.launcher import SlotLauncher
-from mnist_lab.sweep.plan import Plan, locate_data, plan
+from mnist_lab.sweep.launcher import check_launcher
+from mnist_lab.sweep.plan import Plan, locate_data
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.tables import duplicate_lines, plan_lines, plan_table, screen
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hydra.plugins.launcher import Launcher
+    from omegaconf import DictConfig
+
+    from mnist_lab.sweep.compose import Composer
 
 
 def begin_sweep(
-    grid: Sequence[Sequence[str]],
-    launcher: Launcher,
-    hydra_overrides: Sequence[str],
+    planned: Plan,
+    composer: Composer,
+    config: DictConfig,
+    launcher_at: Callable[[Path], Launcher],
     *,
     arguments: Sequence[str],
-    directory: Path | None,
-    sweep: str | None,
-    plan_only: bool,
 ) -> None:
-    """Plan, check, claim and run a grid of jobs.
+    """Claim a directory for a planned sweep, and run it.
 
     Args:
-        grid: the overrides of each job.
-        hydra_overrides: those of the `hydra` node, which all jobs share.
-        arguments: the command line that the grid came from, for the record.
-        directory: where the user wants the sweep; None: a place of its own in outputs/sweeps/.
-        sweep: the ready grid that was chosen.
-        plan_only: print the plan and stop.
+        config: what the jobs have in common, with the `hydra` node.
+        launcher_at: makes the launcher, given the directory.
+        arguments: the command line that the plan came from, for the record.
 
     Raises:
         Refused: before anything is written.
         Failed, Interrupted: as `conduct`.
     """
-    composer = Composer(hydra_overrides)
-    planned = plan(grid, composer, sweep=sweep)
-    if plan_only:
-        print_plan(planned)
-        return
-    if isinstance(launcher, SlotLauncher):
-        launcher.check(planned.jobs)
-    else:
-        refuse_missing_device(planned)
+    slots = check_launcher(config, planned.jobs)
     locate_data(planned.jobs, progress=show_download)
-    claimed = Sweep.claim(planned, directory, arguments=arguments, launcher=hydra_overrides)
+    hydra_overrides = list(config.hydra.overrides.hydra)
+    given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in hydra_overrides)
+    directory = Path(config.hydra.sweep.dir).absolute() if given else None
+    sweep = Sweep.claim(planned, directory, arguments=arguments, launcher=hydra_overrides)
     console = screen()
     for line in duplicate_lines(planned):
         console.print(line)
-    console.print(f"[bold]sweep[/]  {len(planned.jobs)} jobs in {claimed.path}")
-    conduct(claimed, planned.jobs, launcher, composer)
-
-
-def refuse_missing_device(planned: Plan) -> None:
-    if any(job.settings["trainer"]["accelerator"] == "gpu" for job in planned.jobs):
-        from mnist_lab.training import device_kind
-
-        device_kind("gpu")
+    console.print(f"[bold]sweep[/]  {len(planned.jobs)} jobs in {sweep.path}")
+    conduct(sweep, planned.jobs, launcher_at(sweep.path), composer, slots)
 
 
 def print_plan(planned: Plan) -> None:

@@ -12,20 +12,26 @@ from mnist_lab.runs import Run
 from mnist_lab.signals import Interrupted
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.job import record_failure
-from mnist_lab.sweep.launcher import SlotLauncher
+from mnist_lab.sweep.launcher import SlotLauncher, is_basic_target
 from mnist_lab.sweep.plan import Job
+from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.tables import failures_table, results_table, screen
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
+    from mnist_lab.sweep.slots import Slot
 
-def conduct(sweep: Sweep, jobs: Sequence[Job], launcher: Any, composer: Composer) -> None:
+
+def conduct(
+    sweep: Sweep, jobs: Sequence[Job], launcher: Any, composer: Composer, slots: Sequence[Slot]
+) -> None:
     """Run these jobs of a sweep; the others are as they should be.
 
     Args:
         launcher: a Hydra launcher, set up.
+        slots: of the pool.
 
     Raises:
         Failed: some job of the sweep has failed, or is not finished; or the disk is full.
@@ -33,11 +39,11 @@ def conduct(sweep: Sweep, jobs: Sequence[Job], launcher: Any, composer: Composer
     """
     overrides = {job.directory: launch_overrides(sweep, job) for job in jobs}
     if isinstance(launcher, SlotLauncher):
-        launcher.prepare(sweep, {tuple(overrides[job.directory]): job for job in jobs}, composer)
-    else:
-        launcher.config.hydra.sweep.dir = str(sweep.path)  # where it puts files of its own
-        if is_basic(launcher):
-            launcher.task_function = announced(launcher.task_function, sweep, jobs)
+        stop = launcher.settings["on_failure"] == "stop"
+        pool = Pool(sweep, composer, slots, stop_on_failure=stop)
+        launcher.prepare(pool, {tuple(overrides[job.directory]): job for job in jobs})
+    elif is_basic_target(launcher.config.hydra.launcher._target_):
+        launcher.task_function = announced(launcher.task_function, sweep, jobs)
     try:
         returns = launcher.launch(list(overrides.values()), initial_job_idx=0)
         for job, returned in zip(jobs, returns, strict=False):
@@ -68,13 +74,6 @@ def quoted(text: str | Path) -> str:
     """As Hydra's override grammar takes any text."""
     escaped = str(text).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def is_basic(launcher: object) -> bool:
-    """Hydra's own launcher: one job after the other, in this process."""
-    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-
-    return isinstance(launcher, BasicLauncher)
 
 
 def announced(

@@ -1,4 +1,4 @@
-"""The launcher behind hydra/launcher=pool."""
+"""The launcher behind hydra/launcher=pool, and what any launcher is checked for."""
 
 from __future__ import annotations
 
@@ -9,14 +9,57 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from mnist_lab.errors import Refused
-from mnist_lab.settings import check
+from mnist_lab.settings import SETTINGS, check, leaves
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.slots import Slot, choose_slots
 
 if TYPE_CHECKING:
-    from mnist_lab.sweep.compose import Composer
+    from omegaconf import DictConfig
+
     from mnist_lab.sweep.plan import Job
-    from mnist_lab.sweep.record import Sweep
+
+
+POOL = "hydra_plugins.mnist_lab_pool.PoolLauncher"
+
+
+def check_launcher(
+    config: DictConfig, jobs: Sequence[Job], stored_threads: Sequence[int] = ()
+) -> list[Slot]:
+    """Check that whatever launcher can run these jobs; return the slots, where it is the pool.
+
+    Args:
+        config: with the `hydra` node.
+        stored_threads: those that jobs began with, and must go on with.
+
+    Raises:
+        Refused: a setting out of the table's range, or one that does not fit jobs or machine.
+    """
+    from omegaconf import OmegaConf
+
+    node: Any = OmegaConf.to_container(config.hydra.launcher, resolve=False)
+    known = leaves({"hydra": {"launcher": node}})
+    check({name: value for name, value in known.items() if name in SETTINGS})
+    accelerators = {job.settings["trainer"]["accelerator"] for job in jobs}
+    if node["_target_"] == POOL:
+        own_threads = [job.settings["threads"] or 1 for job in jobs]
+        return choose_slots(
+            accelerators,
+            devices=node["devices"],
+            slots=node["slots"],
+            threads=node["threads"],
+            job_threads=max([*own_threads, *stored_threads]),
+            jobs_per_device=node["jobs_per_device"],
+        )
+    if "gpu" in accelerators and is_basic_target(node["_target_"]):
+        from mnist_lab.training import device_kind
+
+        device_kind("gpu")
+    return []
+
+
+def is_basic_target(target: str) -> bool:
+    """Hydra's own launcher: one job after the other, in this process."""
+    return target == "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 class SlotLauncher(Launcher):
@@ -28,40 +71,16 @@ class SlotLauncher(Launcher):
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
-        self.slots: list[Slot] = []
         self.planned: Mapping[tuple[str, ...], Job] = {}
         self.pool: Pool | None = None
 
     def setup(self, **_: Any) -> None:
         """All that Hydra would tell is known from the sweep."""
 
-    def check(self, jobs: Sequence[Job], stored_threads: Sequence[int] = ()) -> None:
-        """Settle the slots for these jobs.
-
-        Args:
-            stored_threads: those that jobs began with, and must go on with.
-
-        Raises:
-            Refused: the launcher's settings do not fit the jobs or the machine.
-        """
-        check({"hydra": {"launcher": self.settings}})
-        own_threads = [job.settings["threads"] or 1 for job in jobs]
-        self.slots = choose_slots(
-            {job.settings["trainer"]["accelerator"] for job in jobs},
-            devices=self.settings["devices"],
-            slots=self.settings["slots"],
-            threads=self.settings["threads"],
-            job_threads=max([*own_threads, *stored_threads]),
-            jobs_per_device=self.settings["jobs_per_device"],
-        )
-
-    def prepare(
-        self, sweep: Sweep, planned: Mapping[tuple[str, ...], Job], composer: Composer
-    ) -> None:
+    def prepare(self, pool: Pool, planned: Mapping[tuple[str, ...], Job]) -> None:
         """Get ready for `launch`, which by Hydra's contract learns of the jobs' overrides alone."""
+        self.pool = pool
         self.planned = planned
-        stop = self.settings["on_failure"] == "stop"
-        self.pool = Pool(sweep, composer, self.slots, stop_on_failure=stop)
 
     def launch(
         self,

@@ -208,7 +208,9 @@ def job_settings(directory: Path) -> dict[str, Any]:
         Refused: no sweep, or the directory is none of its jobs.
     """
     document = read_sweep(directory.parent)
-    if directory.name not in document["jobs"]:
+    stored = document["jobs"].get(directory.name)
+    if not isinstance(stored, dict) or not isinstance(stored.get("settings"), dict):
         raise Refused(f"{directory}: not a job of the sweep in {directory.parent}.")
-    stored = {directory.name: document["jobs"][directory.name]}
-    return read_jobs(directory.parent, {**document, "jobs": stored})[0].settings
+    settings = nested({**document["settings"], **stored["settings"]})
+    check(settings)
+    return settings

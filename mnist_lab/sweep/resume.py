@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,14 @@ from mnist_lab.runs import read_config
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
 from mnist_lab.sweep.job import hold_soon
-from mnist_lab.sweep.launcher import SlotLauncher
+from mnist_lab.sweep.launcher import check_launcher
 from mnist_lab.sweep.plan import Job, locate_data
 from mnist_lab.sweep.record import Sweep, read_sweep
 from mnist_lab.sweep.tables import screen
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
+    from omegaconf import DictConfig
 
 KEPT = (".hydra", ".lock")  # of a job that starts afresh, with its logs
 
@@ -50,11 +51,17 @@ def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool
 
 
 def resume_sweep(
-    path: Path, launcher: Launcher, hydra_overrides: Sequence[str], *, retry_failed: bool
+    path: Path,
+    config: DictConfig,
+    launcher_at: Callable[[Path], Launcher],
+    *,
+    retry_failed: bool,
 ) -> None:
     """Run the jobs of a sweep that have no result; leave the finished ones untouched.
 
     Args:
+        config: the launcher's, in the `hydra` node.
+        launcher_at: makes the launcher, given the directory.
         retry_failed: the failed ones, too, from their beginning.
 
     Raises:
@@ -73,17 +80,16 @@ def resume_sweep(
         print_end(sweep)
         refuse_failures(sweep)
         return
-    composer = Composer(hydra_overrides)
+    composer = Composer(list(config.hydra.overrides.hydra))
     for job in jobs:
         composer.settings(job.overrides)  # refuses what conf/ knows no more
-    if isinstance(launcher, SlotLauncher):
-        begun = [job for job in jobs if job not in failed]
-        launcher.check(jobs, stored_threads=stored_threads(sweep, begun))
+    begun = [job for job in jobs if job not in failed]
+    slots = check_launcher(config, jobs, stored_threads(sweep, begun))
     locate_data(jobs, progress=show_download)
     for job in failed:
         start_afresh(sweep.job_path(job))
     screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
-    conduct(sweep, jobs, launcher, composer)
+    conduct(sweep, jobs, launcher_at(sweep.path), composer, slots)
 
 
 def stored_threads(sweep: Sweep, jobs: Sequence[Job]) -> list[int]:

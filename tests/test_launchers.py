@@ -1,0 +1,57 @@
+"""Launchers for more than one machine, where their extra is installed."""
+
+from importlib.util import find_spec
+
+import pytest
+from sweeps import only_sweep, run, states
+from tiny_run import write_data_set
+
+from mnist_lab.config import EXTRAS, compose
+from mnist_lab.errors import Refused
+
+
+def needs(extra):
+    reason = f"the extra is not installed: pip install 'mnist_lab[{extra}]'"
+    return pytest.mark.skipif(find_spec(EXTRAS[extra]) is None, reason=reason)
+
+
+def sweep_twice(folder, *launcher):
+    """One job fails and is started again, through the launcher of the first time."""
+    write_data_set(folder / "data", num_train=300, num_test=50, seed=0)
+    settings = ["data=idx_folder", "data.root=data", "model.width=4", "trainer.max_epochs=2"]
+    arguments = ["-m", *settings, "seed=0,1", *launcher]
+    code, output = run("train", *arguments, cwd=folder, faults="001:raise")
+    sweep = only_sweep(folder)
+    assert (code, states(sweep)) == (1, {0: "finished", 1: "failed"}), output
+    assert "a bug in a model" in output
+    code, output = run("resume", sweep, "--retry-failed", cwd=folder)
+    assert (code, states(sweep)) == (0, {0: "finished", 1: "finished"}), output
+
+
+@pytest.mark.slurm
+@needs("slurm")
+def test_submitit_runs_a_sweep(tmp_path):
+    sweep_twice(tmp_path, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10")
+
+
+@pytest.mark.slurm
+@needs("slurm")
+def test_slurm_is_asked_for_what_the_file_says():
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
+
+    node = compose(["hydra/launcher=slurm", "hydra.launcher.partition=gpu"]).hydra.launcher
+    assert node._target_.endswith(SlurmLauncher.__name__)
+    assert (node.partition, node.timeout_min, node.cpus_per_task) == ("gpu", 60, 1)
+
+
+@pytest.mark.ray
+@needs("ray")
+def test_ray_runs_a_sweep(tmp_path):
+    sweep_twice(tmp_path, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_missing_extra_is_named(monkeypatch, extra):
+    monkeypatch.setitem(EXTRAS, extra, "hydra_plugins.not_there")
+    with pytest.raises(Refused, match=rf"pip install 'mnist_lab\[{extra}\]'"):
+        compose([f"hydra/launcher={extra}"])
