@@ -60,5 +60,5 @@ def first_layer_grid(model: Classifier) -> Float[Tensor, "3 h w"]:
     tiles = 0.5 + tiles / (2 * tiles.abs().max().clamp_min(1e-12))
     if tiles.shape[-1] < 28:  # a 3x3 kernel is drawn large enough to be seen
         tiles = nn.functional.interpolate(tiles, scale_factor=8, mode="nearest")
-    grid: Tensor = make_grid(tiles, nrow=16, pad_value=1.0)
+    grid: Tensor = make_grid(tiles, nrow=16, padding=4, pad_value=1.0)
     return grid.clamp(0, 1)

@@ -96,13 +96,11 @@ def restore_model(config: dict[str, Any], checkpoint: dict[str, Any]) -> Classif
     """Build the network of a run's configuration and give it a checkpoint's weights.
 
     Raises:
-        Refused: no network is described, or the weights' names, shapes or types are not its own.
+        Refused: it cannot be built, or the weights' names, shapes or types are not its own.
     """
     from hydra.errors import HydraException
 
-    node = config.get("model")
-    if not isinstance(node, dict):
-        raise Refused("config.yaml: describes no model.")
+    node = config["model"]
     try:
         with torch.device("meta"):  # shapes without memory: a false width is refused, not allocated
             expected = build(node).state_dict()

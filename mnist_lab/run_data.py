@@ -71,7 +71,7 @@ def own_data(run_dir: Path, config: dict[str, Any], overrides: Sequence[str] = (
     Raises:
         Refused: they are not there, or others are.
     """
-    node = section(config) | {"allow_embedded": False}
+    node = config["data"] | {"allow_embedded": False}
     for text in overrides:
         name, _, value = text.partition("=")
         if name not in OPEN:
@@ -106,7 +106,7 @@ def other_data(
         leaf = text.partition("=")[0].removeprefix("data.")
         if leaf in SPLITTING:
             raise Refused(f"{text}: how images are split belongs to the run; leave it out.")
-    own = section(config) | {"allow_embedded": False}
+    own = config["data"] | {"allow_embedded": False}
     node = checked(compose([f"data={name}", *overrides]))["data"]
     node |= {key: own[key] for key in SPLITTING} | {"allow_embedded": False}
     if own["name"] == "mnist" and node["name"] == EMBEDDED:
@@ -138,31 +138,16 @@ def other_data(
 
 def stored_class_names(config: dict[str, Any]) -> list[str]:
     """What the answers of a run's network mean."""
-    return [printable(name) for name in section(config)["class_names"]]
+    return [printable(name) for name in config["data"]["class_names"]]
 
 
 def read(node: dict[str, Any]) -> Splits:
     """Read what a `data` node names; the embedded images never stand in for it here."""
     assert node["allow_embedded"] is False
-    try:
-        source = Source.of(node)
-    except KeyError as error:
-        raise Refused(f"config.yaml: its data has no {error}.") from None
-    return source.find(progress=show_download).read()
+    return Source.of(node).find(progress=show_download).read()
 
 
 def data_seen(run_dir: Path) -> str | None:
     """The SHA-256 of the images that the run began with, where it got so far."""
     seen = read_status(run_dir).get("data_sha256")
     return None if seen is None else str(seen)
-
-
-def section(config: dict[str, Any]) -> dict[str, Any]:
-    """The group `data` of a stored configuration, with all that is read from it here."""
-    node = config.get("data")
-    if not isinstance(node, dict) or "seed" not in config:
-        raise Refused("config.yaml: has no data or no seed.")
-    for name in ("name", "root", "class_names", *SPLITTING):
-        if name not in node:
-            raise Refused(f"config.yaml: has no data.{name}.")
-    return dict(node)

@@ -41,7 +41,7 @@ class TrainedRun:
     @property
     def threads(self) -> int:
         """Those that the run was trained with, as far as this machine has them."""
-        return min(self.config.get("threads") or 1, os.cpu_count() or 1)
+        return min(self.config["threads"] or 1, os.cpu_count() or 1)
 
     @property
     def caveat(self) -> str | None:

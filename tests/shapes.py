@@ -18,5 +18,7 @@ def checked(function):
         annotations = typing.get_type_hints(function)
     except NameError:  # of a name that only the type checker imports
         annotations = getattr(function, "__annotations__", {})
+    if annotations.get("return") is typing.Self:
+        del function.__annotations__["return"]  # beartype knows it only in a class it decorates
     has_shape = any(SHAPE.search(str(annotation)) for annotation in annotations.values())
     return beartype.beartype(conf=CONF)(function) if has_shape else function
