@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import shutil
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,12 @@ from mnist_lab.hparams import hyperparameters, write_session_start
 from mnist_lab.runs import Run, read_metrics
 from mnist_lab.training import resolved, train
 
-SCRIPT = Path(__file__).parents[1] / "docs" / "tensorboard_screenshot.py"
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 
 
-def load_script() -> Any:
-    """The script of the README's screenshot, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-screenshot = load_script()
+# The script of the README's screenshot is no part of the package.
+sys.path.append(str(Path(__file__).parents[1] / "docs"))
+screenshot: Any = importlib.import_module("tensorboard_screenshot")
 
 
 def config_of(*overrides: str) -> dict[str, Any]:
@@ -64,7 +56,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ask(address: str, route: str, **body: Any) -> Any:
-    return screenshot.request(f"{address}/data/plugin/hparams/{route}", body)
+    return screenshot.ask(f"{address}/data/plugin/hparams/{route}", body)
 
 
 def events(run: Path) -> EventAccumulator:
@@ -169,7 +161,7 @@ def test_a_browser_shows_the_sweep(sweep: Path, tmp_path: Path):
     with screenshot.tensorboard(sweep) as address, screenshot.Browser.started() as browser:
         screenshot.wait_until_read(address, sweep)
         screenshot.take_pictures(browser, address, tmp_path)
-        texts = {*browser.texts()}
+        texts = {*screenshot.texts(browser)}
     assert {"model.width", "model.channels", "data.val_fraction", "linear", "momentum"} <= texts
     assert {"test/acc", "val/acc", "test/loss", "num_params", "seconds"} <= texts
     for name in ("time_series", "table", "parallel"):
