@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,12 +66,31 @@ def exit_code(command: Any) -> int:
     return 0
 
 
-def train_command(args: Sequence[str]) -> None:
+def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
+    """Parse Hydra's flags and ours.
+
+    Raises:
+        Refused: an unknown flag, or one that would be of no effect here.
+    """
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
     parser.add_argument("--plan", action="store_true")
-    flags = parser.parse_intermixed_args(list(args))
+    parser.exit_on_error = False
+    try:
+        flags, unknown = parser.parse_known_intermixed_args(list(args))
+    except argparse.ArgumentError as error:
+        raise Refused(f"{error}.") from None
+    if unknown:
+        raise Refused(f"{unknown[0]}: no such flag; mnist-train --help lists them.")
+    for name in ("config-path", "config-name", "config-dir", "package"):
+        if getattr(flags, name.replace("-", "_")) is not None:
+            raise Refused(f"--{name}: there is one configuration, conf/; change its settings.")
+    return flags
+
+
+def train_command(args: Sequence[str]) -> None:
+    flags = parsed_flags(args)
     ready_grid = any(text.startswith(f"{SWEEP}=") for text in flags.overrides)
     if flags.help:
         print(help_page(), end="")
@@ -115,6 +135,7 @@ def train_one(overrides: Sequence[str]) -> None:
         else:
             name = settings["choices"]["experiment"] or settings["choices"]["model"]
             run = Run.claim_new(Path("outputs/runs").absolute() / name)
+        run.write_config(settings)  # from here on it can be resumed
         path = str(run.path).replace("\\", "\\\\").replace("'", "\\'")
         with_hydra([*overrides, f"hydra.run.dir='{path}'"], job)
     if ended:

@@ -85,7 +85,7 @@ def train(
         Failed: NaN, full disk, GPU out of memory or a bug; the log holds the traceback.
         Interrupted: SIGINT or SIGTERM, obeyed at a batch's end.
     """
-    run.write_config(config)  # from here on the run can be resumed
+    run.write_config(config)
     run.write_status("running", epoch=0 if checkpoint is None else len(read_epochs(run.path)))
     with Console(run.path / "train.log", quiet=quiet) as console:
         try:
