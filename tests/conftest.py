@@ -15,6 +15,15 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same tests everywhere; before tor
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("MNIST_LAB_DATA", None)
 
+# Imported ahead by the processes that verbs are forked from; none of it imports torch.
+LIGHT = [
+    "mnist_lab.train",
+    "mnist_lab.resume",
+    "mnist_lab.sources",
+    "hydra._internal.hydra",
+    "hydra._internal.config_loader_impl",
+    "hydra.core.override_parser.overrides_parser",
+]
 NUM_TRAIN, NUM_TEST = 400, 100
 FLIPPED = 0.3  # share of the pixels
 
@@ -103,15 +112,12 @@ def verbs():
 
     `verbs.run("mnist_lab.train", *args, cwd=folder)` waits; `verbs.start(...)` can be signalled.
     """
-    modules = ["mnist_lab.train", "mnist_lab.resume", "mnist_lab.training", "mnist_lab.data"]
-    with Warm(modules) as warm:
+    with Warm([*LIGHT, "mnist_lab.training", "mnist_lab.models.mlp"]) as warm:
         yield warm
 
 
 @pytest.fixture(scope="session")
 def light_verbs():
     """Real processes that die when they import torch: for what must be answered without it."""
-    with Warm(
-        ["mnist_lab.train", "mnist_lab.resume", "hydra.main"], ["torch", "lightning"]
-    ) as warm:
+    with Warm(LIGHT, forbidden=["torch", "lightning", "torchvision", "torchmetrics"]) as warm:
         yield warm

@@ -5,6 +5,7 @@ process for each verb, which saves each of them the seconds of importing torch.
 """
 
 import contextlib
+import gc
 import importlib
 import importlib.abc
 import json
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,6 +121,7 @@ def serve(modules, forbidden):
     sys.meta_path.insert(0, Forbidden(forbidden))
     for name in modules:
         importlib.import_module(name)
+    gc.freeze()  # what is imported is shared with the children, and stays so
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         if "wait" in request:
@@ -127,8 +130,7 @@ def serve(modules, forbidden):
         elif pid := os.fork():
             print(pid, flush=True)
         else:
-            return become(request)
-    return None
+            become(request)
 
 
 def become(request):
@@ -141,7 +143,17 @@ def become(request):
     for number, (name, flags) in enumerate((*files, (output / "stderr", os.O_WRONLY | os.O_CREAT))):
         os.dup2(os.open(name, flags, 0o644), number)
     sys.argv = [request["module"], *request["args"]]
-    return importlib.import_module(request["module"]).main()
+    try:
+        importlib.import_module(request["module"]).main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking down an interpreter of this size takes longer than most verbs
 
 
 if __name__ == "__main__":
