@@ -14,7 +14,11 @@ import io
 import os
 import re
 import stat
+import struct
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,13 +27,14 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from scipy import ndimage
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 16_000_000
-MAX_JPEG_SCANS = 40  # a progressive photo has about 10; each is one more pass over all pixels
-MAX_JPEG_SEGMENTS = 10_000
+MAX_PARTS = 20_000  # segments, chunks, strips or tiles of a file
+MAX_JPEG_SCANS = 40  # a progressive photo has about 10
 MAX_RUN_LENGTH_CODED = 1_000_000  # bytes and pixels of a BMP that Pillow decodes in Python
 
 WORKING_SIZE = 384  # pixels of the long side on which ink is sought; a digit needs a tenth of them
@@ -43,6 +48,10 @@ REACHES = (0.04, 0.055, 0.075, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5)  # shares of the 
 BOX, FIELD = 20, 28  # pixels: MNIST's digits, MNIST's images
 MIN_STROKE = 2.0  # pixels of the 28x28; 95 % of MNIST's digits have 1.9 to 3.8
 
+TIFF = (b"II", b"MM")  # how a file begins
+TIFF_TILE_SIZE = (322, 323)
+STRIPS = (273, 279, 324, 325)  # TIFF tags: where strips and tiles lie, and how long they are
+JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffing nor a restart
 EXIF_ORIENTATION = 0x0112
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -56,8 +65,8 @@ TRANSPOSITIONS = {
 
 SQUARE = np.ones((3, 3), bool)  # neighbours of a pixel: all eight
 
-Grey = Float32[np.ndarray, "height width"]
-Mask = Bool[np.ndarray, "height width"]
+Grey = Float32[np.ndarray, "_ _"]  # any height and width
+Mask = Bool[np.ndarray, "_ _"]
 
 
 class PictureError(ValueError):
@@ -82,14 +91,15 @@ def load_picture(path: Path) -> Grey:
     """
     data = _file_bytes(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about tags and sizes; the checks below are stricter
+        _refuse_laborious(data)
+        with warnings.catch_warnings(), _silence() if data[:2] in TIFF else nullcontext():
+            warnings.simplefilter("ignore")  # about tags and sizes; the checks are stricter
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _refuse_slow(image, data)
+            _refuse_large(image, len(data))
             image.load()
-            # A TIFF is turned by Pillow itself on loading and then says so.
-            turn = TRANSPOSITIONS.get(image.getexif().get(EXIF_ORIENTATION, 1))
-            return _grey_levels(image if turn is None else image.transpose(turn))
+        # A TIFF is turned by Pillow itself on loading and then says so.
+        turn = TRANSPOSITIONS.get(image.getexif().get(EXIF_ORIENTATION, 1))
+        return _grey_levels(image if turn is None else image.transpose(turn))
     except PictureError:
         raise
     except Image.DecompressionBombError:
@@ -120,35 +130,84 @@ def _file_bytes(path: Path) -> bytes:
     return data
 
 
-def _refuse_slow(image: Image.Image, data: bytes) -> None:
-    """Raise PictureError where decoding would take long, before it begins."""
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep libtiff from writing its complaints to file descriptor 2; Pillow raises as well."""
+    sys.stderr.flush()
+    with Path(os.devnull).open("wb") as nowhere:
+        stderr = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _refuse_large(image: Image.Image, num_bytes: int) -> None:
+    """Raise PictureError by what the header claims, before anything is decoded."""
+    num_pixels = image.width * image.height
+    if num_pixels > MAX_PIXELS:
         raise PictureError(
             f"{image.width} x {image.height}, more than {MAX_PIXELS // 10**6} megapixels"
         )
-    if image.format in ("JPEG", "MPO") and _num_jpeg_scans(data) > MAX_JPEG_SCANS:
-        raise PictureError(f"a JPEG of more than {MAX_JPEG_SCANS} scans")
-    run_length_coded = any(tile.codec_name == "bmp_rle" for tile in getattr(image, "tile", []))
-    if run_length_coded and max(pixels, len(data)) > MAX_RUN_LENGTH_CODED:
+    if isinstance(image, TiffImageFile):
+        tile_width, tile_height = (image.tag_v2.get(tag, 0) for tag in TIFF_TILE_SIZE)
+        if tile_width * tile_height > MAX_PIXELS:
+            raise PictureError("a TIFF of tiles larger than itself")
+    coded = any(tile.codec_name == "bmp_rle" for tile in getattr(image, "tile", ()))
+    if coded and max(num_pixels, num_bytes) > MAX_RUN_LENGTH_CODED:
         raise PictureError("a run-length coded BMP this large is not read")
 
 
-MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # not a stuffed 00, not a restart marker
+def _refuse_laborious(data: bytes) -> None:
+    """Raise PictureError for files that would keep Pillow busy for many seconds.
+
+    They consist of thousands of parts, each of which Pillow takes up in Python, or of scans, each
+    of which passes over the whole picture.
+    """
+    if data.startswith(b"\xff\xd8"):
+        laborious = _is_laborious_jpeg(data)
+    elif data.startswith(b"\x89PNG"):
+        position, num_chunks = 8, 0
+        while position < len(data) and num_chunks <= MAX_PARTS:
+            position += 12 + int.from_bytes(data[position : position + 4], "big")
+            num_chunks += 1
+        laborious = num_chunks > MAX_PARTS
+    else:
+        laborious = data[:2] in TIFF and _num_tiff_strips(data) > MAX_PARTS
+    if laborious:
+        raise PictureError("made of unreasonably many parts; save it anew")
 
 
-def _num_jpeg_scans(data: bytes) -> int:
-    """Count start-of-scan markers as a decoder meets them (ITU-T T.81, annex B)."""
-    scans = position = 0
-    for _ in range(MAX_JPEG_SEGMENTS):
-        found = MARKER.search(data, position)
+def _is_laborious_jpeg(data: bytes) -> bool:
+    """Follow the markers as a decoder does (ITU-T T.81, annex B)."""
+    position = num_skipped = num_scans = 0
+    for _ in range(MAX_PARTS):
+        found = JPEG_MARKER.search(data, position)
         if found is None or found[1] == b"\xd9":  # end of image
-            return scans
+            return False
+        if not num_scans:
+            num_skipped += found.start() - position
         position = found.end()
         if found[1] not in b"\x01\xd8":  # the two without a length
             position += int.from_bytes(data[position : position + 2], "big")
-        scans += found[1] == b"\xda"
-    raise PictureError("a JPEG of too many segments")
+        num_scans += found[1] == b"\xda"
+        if num_scans > MAX_JPEG_SCANS or num_skipped > MAX_PARTS:
+            return True
+    return True
+
+
+def _num_tiff_strips(data: bytes) -> int:
+    """Return the largest count of strips or tiles in the first directory (TIFF 6.0, section 2)."""
+    order = "<" if data.startswith(b"II") else ">"
+    version, start = struct.unpack_from(order + "HI", data, 2)
+    if version != 42:
+        raise PictureError("not a TIFF, or one for files above 4 GB")
+    (num_entries,) = struct.unpack_from(order + "H", data, start)
+    entries = data[start + 2 : start + 2 + 12 * num_entries]
+    counts = [n for tag, _, n, _ in struct.iter_unpack(order + "HHII", entries) if tag in STRIPS]
+    return max(counts, default=0)
 
 
 def _grey_levels(image: Image.Image) -> Grey:
@@ -232,7 +291,7 @@ def find_ink(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     if level < max(SIGNAL_TO_NOISE * grain, MIN_CONTRAST):
         raise PictureError("no ink found")
     digit = _digit(darkness > max(4 * grain, 0.4 * level), darkness)
-    level = 0.98 * float(np.percentile(darkness[digit], 75))
+    level = float(np.percentile(darkness[digit], 75))
     rim = ndimage.binary_dilation(digit, SQUARE, iterations=1 + long_side // 400)
     ink = ((darkness - 3 * noise) / (level - 3 * noise)).clip(0, 1)
     return np.where(rim, ink, 0).astype(np.float32)
