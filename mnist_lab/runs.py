@@ -59,7 +59,7 @@ class Run:
                     continue  # another process made it
                 raise Refused(
                     f"{parent}: cannot be written ({error.strerror}); run in a folder that can, "
-                    "or name one with hydra.run.dir=..."
+                    "or name one with hydra.run.dir=... (a sweep: hydra.sweep.dir=...)"
                 ) from None
             return cls.hold(path)
         raise Refused(f"{parent}: 10,000 runs of one second are there already.")

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+SHOW_CURSOR = b"\x1b[?25h"  # which a progress bar or a live view has hidden
+
 
 class Interrupted(BaseException):
     """Asked to stop; like KeyboardInterrupt no Exception, so that nothing on the way eats it."""
@@ -37,6 +39,8 @@ class Signals:
         if self.received:
             if signum == signal.SIGINT:
                 # Asked twice: leave at once. Files are written atomically: those on disk are whole.
+                if os.isatty(2):
+                    os.write(2, SHOW_CURSOR)
                 os._exit(128 + signum)
             return  # batch systems send SIGTERM more than once; it is being obeyed
         self.received = signum

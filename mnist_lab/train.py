@@ -91,7 +91,7 @@ def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
 
 def train_command(args: Sequence[str]) -> None:
     flags = parsed_flags(args)
-    ready_grid = any(text.startswith(f"{SWEEP}=") for text in flags.overrides)
+    ready_grid = any(text.startswith(f"{SWEEP}=") for text in {*flags.overrides} - {"sweep=null"})
     if flags.help:
         print(help_page(), end="")
     elif flags.hydra_help or flags.shell_completion or flags.info:

@@ -5,13 +5,13 @@ import pty
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from loky.process_executor import BrokenProcessPool
 from sweeps import (
     children,
     contents,
-    end,
     only_sweep,
     processes,
     run,
@@ -106,6 +106,9 @@ def test_a_killed_sweep_leaves_no_worker_and_ends_as_if_undisturbed(tmp_path, se
     code, output = run("train", "-m", "seed=0,1", f"hydra.sweep.dir={sweep}", cwd=tmp_path)
     assert (code, "holds a sweep already" in output) == (2, True)
 
+    maps = {pid: Path(f"/proc/{pid}/maps").read_text() for pid in children(process.pid)}
+    assert sum("libtorch" in text for text in maps.values()) == 2
+    assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
     started = children(process.pid)
     assert {status(sweep, number)["pid"] for number in (2, 3)} < started
     process.kill()
@@ -123,55 +126,64 @@ def test_a_killed_sweep_leaves_no_worker_and_ends_as_if_undisturbed(tmp_path, se
     assert contents(job_paths(sweep)[0]) | contents(job_paths(sweep)[1]) == finished
 
 
+class Terminal:
+    """A terminal that a process writes to, and what it has shown so far."""
+
+    def __init__(self):
+        self.master, self.slave = pty.openpty()
+        self.shown = bytearray()
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        try:
+            while data := os.read(self.master, 4096):
+                self.shown.extend(data)
+        except OSError:  # no process has the other end any more
+            os.close(self.master)
+
+    def text(self):
+        """All of it, once the processes have ended."""
+        self.reader.join()
+        return self.shown.decode()
+
+
 def test_ctrl_c_stops_jobs_at_a_batchs_end_and_twice_leaves_at_once(tmp_path, settings):
-    faults = "000:linger,001:hang"
-    process = start("train", "-m", *settings, *GRID, *POOL, cwd=tmp_path, faults=faults)
+    terminal = Terminal()
+    process = start(
+        *("train", "-m", *settings, *GRID, *POOL),
+        cwd=tmp_path,
+        faults="000:linger,001:hang",
+        stdout=terminal.slave,
+    )
+    os.close(terminal.slave)
     pattern = "outputs/sweeps/mlp/*/00[01]*/checkpoints/last.ckpt"
     wait_until(lambda: len(list(tmp_path.glob(pattern))) == 2, process)
     sweep = only_sweep(tmp_path)
     workers = children(process.pid)
+    wait_until(lambda: b"0 of 12 done, 2 running, 10 waiting, 0 failed" in terminal.shown, process)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: the workers get it, too
     wait_until(lambda: status(sweep, 0)["state"] == "interrupted", process)
     assert status(sweep, 1)["state"] == "running"  # deaf to SIGINT, and stuck
     os.killpg(process.pid, signal.SIGINT)
-    code, output = end(process)
-    assert code == 130
-    assert "stopping at the next batch" in output
+    assert process.wait() == 130
     wait_until(lambda: not workers & processes().keys())
-    assert "Traceback" not in output
+    text = terminal.text()
+    assert "stopping at the next batch" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is given back
+    assert "Traceback" not in text
     assert not list(sweep.glob("002*"))
 
 
-def test_a_failure_can_stop_the_sweep_and_a_terminal_shows_it_live(tmp_path, settings):
-    master, slave = pty.openpty()
-    pool = ("hydra/launcher=pool", "hydra.launcher.slots=2", "hydra.launcher.on_failure=stop")
+def test_a_failure_can_stop_the_sweep(tmp_path, settings):
+    pool = (*POOL, "hydra.launcher.on_failure=stop")
     faults = "000:linger,001:raise"
-    process = start(
-        "train", "-m", *settings, *GRID, *pool, cwd=tmp_path, faults=faults, stdout=slave
-    )
-    os.close(slave)
-    shown = bytearray()
-
-    def read():
-        try:
-            while data := os.read(master, 4096):
-                shown.extend(data)
-        except OSError:  # the other end is closed
-            pass
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    process.wait()
-    reader.join()
-    os.close(master)
-    assert process.returncode == 1
-    assert states(only_sweep(tmp_path)) == {0: "interrupted", 1: "failed"} | dict.fromkeys(
-        range(2, 12), "pending"
-    )
-    text = shown.decode()
-    assert "0 of 12 done, 2 running, 10 waiting, 0 failed" in text
-    assert "mnist-resume" in text
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is given back
+    code, output = run("train", "-m", *settings, *GRID, *pool, cwd=tmp_path, faults=faults)
+    assert code == 1
+    expected = {0: "interrupted", 1: "failed"} | dict.fromkeys(range(2, 12), "pending")
+    assert states(only_sweep(tmp_path)) == expected
+    assert "stopping the others, since 001_optimizer=sgd,width=4,seed=1 failed" in output
+    assert "0 finished, 1 failed, 11 to do" in output
 
 
 def test_a_worker_keeps_its_device_through_every_restart(tmp_path):

@@ -12,7 +12,7 @@ from mnist_lab.sweep.conduct import conduct
 from mnist_lab.sweep.launcher import check_launcher
 from mnist_lab.sweep.plan import Plan, locate_data
 from mnist_lab.sweep.record import Sweep
-from mnist_lab.sweep.tables import duplicate_lines, plan_lines, plan_table, screen
+from mnist_lab.sweep.tables import duplicate_lines, headed, plan_lines, plan_table, screen
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -49,7 +49,7 @@ def begin_sweep(
     console = screen()
     for line in duplicate_lines(planned):
         console.print(line)
-    console.print(f"[bold]sweep[/]  {len(planned.jobs)} jobs in {sweep.path}")
+    console.print(headed("sweep", f"{len(planned.jobs)} jobs in {sweep.path}"))
     conduct(sweep, planned.jobs, launcher_at(sweep.path), composer, slots)
 
 

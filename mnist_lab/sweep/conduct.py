@@ -16,7 +16,7 @@ from mnist_lab.sweep.launcher import SlotLauncher, is_basic_target
 from mnist_lab.sweep.plan import Job
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.record import Sweep
-from mnist_lab.sweep.tables import failures_table, results_table, screen
+from mnist_lab.sweep.tables import failures_table, headed, results_table, screen
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -86,7 +86,8 @@ def announced(
         from hydra.core.hydra_config import HydraConfig
 
         place, job = by_name[Path(HydraConfig.get().runtime.output_dir).name]
-        screen().print(f"\n[bold]job {place}/{len(jobs)}  {job.directory}[/]")
+        screen().print()
+        screen().print(headed(f"job {place}/{len(jobs)}", job.directory))
         sweep.mark(job, "running")
         try:
             return task(config)
@@ -124,7 +125,7 @@ def print_end(sweep: Sweep) -> None:
     console.print()
     others = len(sweep.jobs) - len(finished) - len(failed)
     counts = [f"{len(finished)} finished", f"{len(failed)} failed", f"{others} to do"]
-    console.print(f"[bold]sweep[/]  {sweep.path}: {', '.join(counts)}")
+    console.print(headed("sweep", f"{sweep.path}: {', '.join(counts)}"))
     if others:
         console.print(f"mnist-resume {sweep.path} goes on with them.")
     if failed:

@@ -31,8 +31,6 @@ class Sweep:
 
     Attributes:
         jobs: all of them, whatever their state.
-        varies: the settings and choices with more than one value.
-        launcher: the overrides that chose and set the launcher.
     """
 
     held: Run
@@ -104,15 +102,8 @@ class Sweep:
     def varies(self) -> list[str]:
         return list(self.document["varies"])
 
-    @property
-    def launcher(self) -> list[str]:
-        return list(self.document["launcher"])
-
     def job_path(self, job: Job) -> Path:
         return self.path / job.directory
-
-    def job_at(self, path: Path) -> Job:
-        return next(job for job in self.jobs if job.directory == path.name)
 
     def state(self, job: Job) -> str:
         """pending, running, finished, failed, interrupted or crashed; as the job itself says."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from mnist_lab.console import Screen, percent
 from mnist_lab.errors import Refused
@@ -18,11 +19,15 @@ FILE_WIDTH = 200  # columns where the output is no terminal
 
 
 def screen() -> Screen:
-    """A terminal as wide as it is, or a pipe or file that cuts nothing off."""
-    console = Screen(highlight=False, soft_wrap=True)
+    """A terminal as wide as it is, or a pipe or file that cuts nothing off; text is as it is."""
+    console = Screen(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = FILE_WIDTH
     return console
+
+
+def headed(head: str, text: str) -> Text:
+    return Text(head, "bold") + Text(f"  {text}")
 
 
 def plain_table(*columns: str) -> Table:
@@ -32,13 +37,18 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
+def add_row(table: Table, *cells: str) -> None:
+    """Add cells as they are: rich would take some brackets for its own."""
+    table.add_row(*map(Text, cells))
+
+
 def plan_table(plan: Plan, num_params: Sequence[int]) -> Table:
     short = short_names(plan.varies)
     table = plain_table("job", *short.values(), "parameters", "epochs")
     for job, params in zip(plan.jobs, num_params, strict=True):
         values = [job.values.get(key, "-") for key in plan.varies]
         epochs = str(job.settings["trainer"]["max_epochs"])
-        table.add_row(str(job.number), *values, f"{params:,}", epochs)
+        add_row(table, str(job.number), *values, f"{params:,}", epochs)
     return table
 
 
@@ -65,7 +75,7 @@ def results_table(sweep: Sweep, jobs: Sequence[Job]) -> Table:
     for job in jobs:
         metrics = read_metrics(sweep.job_path(job))
         values = [job.values.get(key, "-") for key in sweep.varies]
-        table.add_row(str(job.number), *values, *figures(metrics), f"{metrics['seconds']:.1f}")
+        add_row(table, str(job.number), *values, *figures(metrics), f"{metrics['seconds']:.1f}")
     return table
 
 
@@ -78,7 +88,9 @@ def failures_table(sweep: Sweep, jobs: Sequence[Job]) -> Table:
     table = plain_table("failed", "why", "last line")
     for job in jobs:
         status = read_status(sweep.job_path(job))
-        table.add_row(job.directory, str(status.get("reason", "-")), last_line(sweep.job_path(job)))
+        add_row(
+            table, job.directory, str(status.get("reason", "-")), last_line(sweep.job_path(job))
+        )
     return table
 
 

@@ -15,7 +15,7 @@ from mnist_lab.errors import Refused
 from mnist_lab.runs import read_metrics, read_status
 from mnist_lab.sweep.plan import Job
 from mnist_lab.sweep.record import Sweep
-from mnist_lab.sweep.tables import last_line, plain_table, screen
+from mnist_lab.sweep.tables import add_row, last_line, plain_table, screen
 
 DRAW_S = 0.5  # seconds between two drawings
 
@@ -69,18 +69,19 @@ class View:
         self.running = {slot: other for slot, other in self.running.items() if other is not job}
         self.finished_epochs += self.epochs[job.number] - self.begun[job.number]
         path = self.sweep.job_path(job)
+        how = Text(state)
         if state == "finished":
             metrics = read_metrics(path)
-            text = f"val {percent(metrics.get('val/acc'))}  test {percent(metrics['test/acc'])}"
-            text += f"  {metrics['seconds']:.1f} s"
+            how = Text(
+                f"val {percent(metrics.get('val/acc'))}  test {percent(metrics['test/acc'])}"
+            )
+            how.append(f"  {metrics['seconds']:.1f} s")
         elif state == "failed":
             self.failed += 1
-            text = f"[bold red]failed[/]: {last_line(path)}"
-        else:
-            text = state
+            how = Text("failed", "bold red") + Text(f": {last_line(path)}")
         width = len(str(self.num_jobs))
-        line = f"[{self.ended:{width}}/{self.num_jobs}]  {job.directory}  "
-        self.console.print(Text(line) + Text.from_markup(text) + Text(f"  {self.time_left()}"))
+        line = Text(f"[{self.ended:{width}}/{self.num_jobs}]  {job.directory}  ")
+        self.console.print(line + how + Text(f"  {self.time_left()}"))
 
     def draw(self, running: Mapping[int, Job]) -> None:
         """Show the jobs that run, by slot; now and then, since their files must be read."""
@@ -98,7 +99,7 @@ class View:
         )
         table = plain_table("slot", "job", "epoch", "accuracy")
         for slot, job in sorted(self.running.items()):
-            table.add_row(str(slot), job.directory, *self.progress(job))
+            add_row(table, str(slot), job.directory, *self.progress(job))
         return Group(head, table)
 
     def progress(self, job: Job) -> list[str]:
@@ -117,7 +118,7 @@ class View:
         done = self.finished_epochs + sum(
             self.epochs_done(job) - self.begun[job.number] for job in self.running.values()
         )
-        if done <= 0 or total <= 0:
+        if not 0 < done < total:
             return ""
         seconds = (time.monotonic() - self.start) * (total - done) / done
         minutes, seconds = divmod(round(seconds), 60)
