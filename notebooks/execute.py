@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 FOLDER = Path(__file__).resolve().parent
-WATCHDOG_S = 400  # against a hang of one cell
+WATCHDOG_S = 400  # against a hang of one cell, on however busy a machine
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -37,6 +37,7 @@ def execute(notebook: NotebookNode, *, cwd: Path) -> None:
             kernel_name="python3",
             config=Config(KernelManager=connection),
             timeout=WATCHDOG_S,
+            startup_timeout=WATCHDOG_S,
             resources={"metadata": {"path": str(cwd)}},
             record_timing=False,
             coalesce_streams=True,
