@@ -101,12 +101,15 @@ def study(
     runs = {group.label: group.runs(metric) for group in groups}
     without = [label for label, values in runs.items() if not values]
     if without:
-        notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.")
+        hint = f" --metric {FALLBACK} ranks all." if metric == METRIC else ""
+        notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.{hint}")
     runs = {label: values for label, values in runs.items() if values}
     higher = higher_is_better(metric)
     ranking = statistics.ranking(runs, higher_is_better=higher)
     base = baseline_label(baseline, described, names)
-    if base is not None:
+    if base in without:
+        base = None
+    elif base is not None:
         runs.setdefault(base, {})
     labelled = {group.label: group for group in groups}
     return Study(

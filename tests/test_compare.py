@@ -210,6 +210,10 @@ def test_without_validation_training_figures_rank_with_a_warning(tmp_path: Path)
     assert found.metric == "val/acc"
     assert labels(found) == ["val_fraction=0.16666666666666666 width=32"]
     assert "Not ranked, as no run of theirs has val/acc" in found.notes[-1]
+    assert found.verdict == (
+        "val_fraction=0.16666666666666666 width=32 is the only setting that can be ranked: "
+        "val/acc 50.00 % (n=1).",
+    )
 
 
 # --- what varies ---
