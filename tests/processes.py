@@ -25,7 +25,8 @@ NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0
 
 def environment(**changes):
     """Of a child: one thread, no GPU, no network, no data but what the test gives."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("MNIST_LAB_DATA", "no_proxy")}
+    dropped = ("mnist_lab_data", "no_proxy", "https_proxy", "http_proxy", "all_proxy")
+    inherited = {name: value for name, value in os.environ.items() if name.lower() not in dropped}
     fixed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120"}
     return {**inherited, **fixed, **NO_NETWORK, **changes}
 

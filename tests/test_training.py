@@ -19,6 +19,7 @@ from torch import nn
 
 from mnist_lab.checkpoints import read_checkpoint
 from mnist_lab.config import checked, compose
+from mnist_lab.data import EVAL_BATCH_SIZE
 from mnist_lab.errors import Failed
 from mnist_lab.optimizers import RMSprop
 from mnist_lab.runs import Run, read_config, read_epochs, read_metrics, read_state, read_status
@@ -289,6 +290,22 @@ def test_the_loss_counts_each_image_once_also_in_a_smaller_last_batch(
     one = figures_of(network, tuple(values[order[299:]] for values in of["train"]))[0]
     most = figures_of(network, tuple(values[order[:299]] for values in of["train"]))[0]
     assert abs((one + most) / 2 - loss) > 1e-3  # a mean of batches would be told apart
+
+
+def test_evaluation_counts_each_image_once_also_in_a_smaller_last_batch(
+    train_run, tmp_path, idx_folder
+):
+    """More images than one evaluation batch takes, in both splits; the second batch is of few."""
+    folder = idx_folder(tmp_path / "data", num_train=2 * EVAL_BATCH_SIZE, num_test=2_003)
+    overrides = ["model=linear", f"data.root={folder}", "data.val_fraction=0.51", "seed=1"]
+    path = train_run(tmp_path / "runs", *overrides, "data.batch_size=500", "trainer.max_epochs=1")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    last = stored_network(path / "checkpoints" / "last.ckpt", network)
+    metrics, of = read_metrics(path), splits(folder, num_val=2_040)
+    for split in ("val", "test"):
+        loss, acc = figures_of(last, of[split])
+        assert metrics[f"{split}/loss"] == pytest.approx(loss, abs=2e-6)
+        assert metrics[f"{split}/acc"] == pytest.approx(acc, abs=6e-7)
 
 
 def test_without_validation_all_is_trained_on_and_nothing_is_best(train_run, tmp_path, data_dir):
