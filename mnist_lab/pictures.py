@@ -39,7 +39,7 @@ MAX_RUN_LENGTH_CODED = 1_000_000  # bytes and pixels of a BMP that Pillow decode
 
 WORKING_SIZE = 384  # pixels of the long side on which ink is sought; a digit needs a tenth of them
 COARSE_SIZE = 64  # pixels of the long side on which polarity and stroke width are judged
-MIN_CONTRAST = 0.06  # ink against paper, as a share of the paper's brightness
+MIN_CONTRAST = 0.1  # ink against paper, as a share of the paper's brightness
 SIGNAL_TO_NOISE = 6  # normal noise exceeds that once in 10^9 pixels
 
 MIN_SIDE = 4  # pixels
@@ -282,12 +282,13 @@ def find_ink(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     darkness = _darkness(1 - light if strokes.are_light else light, reach=strokes.reach)
     if long_side > 4 * FIELD:
         darkness = _without_rules(_without_rules(darkness).T).T
-    darkness = darkness - np.median(darkness)
-    noise = float(np.percentile(np.abs(darkness), 25)) / 0.3186  # sigma, were it normal
-    grain = noise + 1 / 255  # no picture is finer than its steps
-
     clearest = _resized(strokes.clearness, darkness.shape, smooth=True) * darkness.clip(0)
     level = float((clearest * darkness).sum() / max(clearest.sum(), 1e-12))
+    paper = darkness[darkness <= 0.5 * level]
+    offset = float(np.median(paper))
+    darkness, level = darkness - offset, level - offset
+    noise = float(np.percentile(np.abs(paper - offset), 25)) / 0.3186  # sigma, were it normal
+    grain = noise + 1 / 255  # no picture is finer than its steps
     if level < max(SIGNAL_TO_NOISE * grain, MIN_CONTRAST):
         raise PictureError("no ink found")
     digit = _digit(darkness > max(4 * grain, 0.4 * level), darkness)
@@ -376,10 +377,11 @@ def _darkness(light: Grey, *, reach: float) -> Grey:
     short_side = min(light.shape)
     side = min(max(3, int(reach * short_side)), short_side - 1)
     margin = side // 2 + 1
-    # Mirrored oddly, a slope of light goes on beyond the border, and no dark corner is filled.
-    wider = np.pad(light, margin, mode="reflect", reflect_type="odd").clip(0, 1)
+    # Mirrored oddly, a slope of light goes on down beyond the border: no dark corner is filled.
+    beyond = np.pad(light, margin, mode="reflect", reflect_type="odd")
+    wider = np.minimum(beyond, np.pad(light, margin, mode="edge")).clip(0, 1)
     paper = ndimage.grey_closing(wider, size=(side, side))[margin:-margin, margin:-margin]
-    ratio = light / np.maximum(paper, 0.05)
+    ratio = (light + 0.02) / (paper + 0.02)  # so that black against black is nothing
 
     coarse = _shrunk(ratio, COARSE_SIZE)
     smoothing = partial(ndimage.gaussian_filter, sigma=max(coarse.shape) / 8, mode="nearest")
@@ -440,9 +442,12 @@ def _digit(dark: Mask, darkness: Grey) -> Mask:
     contact = np.bincount(border, minlength=count + 1)[1:] / len(border)
     touching = contact > 0
     main = int(np.argmax(mass * np.where(touching, 0.1 ** (1 + contact / 0.15), 1)))
+    if mass[main] < 0.25 * mass[touching <= touching[main]].sum():  # grain: any number of equals
+        raise PictureError("no ink found")
     boxes = ndimage.find_objects(labels)
     size = max(part.stop - part.start for part in boxes[main])
-    if size < max(4, 0.03 * max(dark.shape)):
+    shade = _is_shade(labels == main + 1, darkness, size=size, leaves=bool(touching[main]))
+    if shade or size < max(4, 0.03 * max(dark.shape)):
         raise PictureError("no ink found")
     chosen = np.zeros(count + 1, bool)
     for index, box in enumerate(boxes):
@@ -453,6 +458,19 @@ def _digit(dark: Mask, darkness: Grey) -> Mask:
         near = gap < 0.35 * size and mass[index] > 0.04 * mass[main]
         chosen[index + 1] = index == main or (near and touching[main] >= touching[index])
     return np.asarray(chosen[labels])
+
+
+def _is_shade(part: Mask, darkness: Grey, *, size: int, leaves: bool) -> bool:
+    """Tell shadows and vignettes from digits: they fade away slowly, or are wide and go on outside.
+
+    A digit may be blurred, unless it `leaves` the picture as shadows do.
+    """
+    distance = ndimage.distance_transform_edt(~part) - max(2, size / (15 if leaves else 8))
+    ring = (distance >= 0) & (distance < 1.5)
+    if ring.any() and np.percentile(darkness[ring], 75) > 0.15 * np.median(darkness[part]):
+        return True
+    inside = ndimage.distance_transform_edt(np.pad(part, size, mode="edge"))
+    return bool(4 * inside[inside > 0].mean() > size)
 
 
 # --- ink -> 28x28 ---
