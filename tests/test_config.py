@@ -169,6 +169,14 @@ def test_recipes_are_as_published(name):
     assert config["trainer"]["precision"] == "32-true"
 
 
+def test_an_experiment_wins_over_all_defaults():
+    """Whatever stands after it in the list would override it in silence."""
+    defaults = yaml.safe_load((conf_dir() / "train.yaml").read_text())["defaults"]
+    names = [entry if isinstance(entry, str) else next(iter(entry)) for entry in defaults]
+    settings = [name for name in names if not name.startswith("override") and name != "sweep"]
+    assert settings[-2:] == ["_self_", "experiment"]
+
+
 def test_the_command_line_wins_over_an_experiment():
     config = composed("experiment=mlp_512", "model.width=64", "optimizer=sgd", "seed=3")
     assert config["model"]["width"] == 64

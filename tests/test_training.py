@@ -167,6 +167,17 @@ def test_best_is_the_first_of_the_best_epochs_and_last_is_the_last(run_dir, data
     assert metrics["test/acc_best"] != metrics["test/acc"]
 
 
+def test_of_equal_epochs_the_first_is_the_best(train_run, tmp_path):
+    """Four validation images give few different accuracies."""
+    overrides = ["model=linear", "data.val_fraction=0.01", "trainer.max_epochs=8"]
+    path = train_run(tmp_path, *overrides)
+    accs = [row["val/acc"] for row in read_epochs(path)]
+    assert accs.count(max(accs)) > 1
+    assert read_metrics(path)["best_epoch"] == 1 + accs.index(max(accs))
+    best = read_checkpoint(path / "checkpoints" / "best.ckpt")
+    assert best["epoch"] == accs.index(max(accs))
+
+
 def test_tensorboard_has_the_figures_of_the_files(run_dir):
     events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
     rows, metrics = read_epochs(run_dir), read_metrics(run_dir)
