@@ -31,6 +31,7 @@ examples:
   mnist-evaluate RUN_DIR --checkpoint best --split val
   mnist-evaluate RUN_DIR --data fashion_mnist data.root=/path/to/data
   mnist-evaluate RUN_A RUN_B                  McNemar's exact test on the same images
+  mnist-evaluate RUN_DIR --projector          the images as the last hidden layer sees them
 
 Writes metrics.json, predictions.csv, mistakes.csv, confusion.png, mistakes.png and reliability.png
 to RUN_DIR/evaluation/, and RUN_DIR/curves.png. Other images, splits and checkpoints get folders of
@@ -70,11 +71,18 @@ def evaluate_command(args: Sequence[str]) -> None:
     parser.add_argument(
         "--mistakes", type=int, default=10, metavar="N", help="how many to put in words (10)"
     )
+    parser.add_argument(
+        "--projector",
+        action="store_true",
+        help="for one run: write what its last hidden layer gives for TensorBoard's projector",
+    )
     options = parser.parse_intermixed_args(list(args))
     overrides = [text for text in options.runs if text.startswith("data.") and "=" in text]
     paths = [Path(text) for text in options.runs if text not in overrides]
     if len(paths) not in (1, 2):
         raise Refused(f"{len(paths)} run directories: allowed are one, or two to compare.")
+    if options.projector and len(paths) != 1:
+        raise Refused("--projector: is for one run.")
     if options.mistakes < 0:
         raise Refused(f"--mistakes {options.mistakes}: allowed is a whole number from 0.")
     runs = [TrainedRun.find(path, checkpoint=options.checkpoint) for path in paths]
@@ -88,7 +96,15 @@ def evaluate_command(args: Sequence[str]) -> None:
             screen.print(note)
     try:
         if len(runs) == 1:
-            evaluate(runs[0], data, folder, screen, split=options.split, limit=options.mistakes)
+            evaluate(
+                runs[0],
+                data,
+                folder,
+                screen,
+                split=options.split,
+                limit=options.mistakes,
+                projector=options.projector,
+            )
         else:
             compare(runs, data, folder, screen, split=options.split, limit=options.mistakes)
     except OSError as error:
@@ -156,7 +172,14 @@ def ask(model: Classifier, images: MNISTDataModule, split: str) -> Answers:
 
 
 def evaluate(
-    run: TrainedRun, data: RunData, folder: Path, screen: Screen, *, split: str, limit: int
+    run: TrainedRun,
+    data: RunData,
+    folder: Path,
+    screen: Screen,
+    *,
+    split: str,
+    limit: int,
+    projector: bool,
 ) -> None:
     """Judge one run: print the figures, write them and the pictures into `folder`."""
     import torch
@@ -212,6 +235,21 @@ def evaluate(
     else:
         board = run.path / "tensorboard"
         write_board(board, model=model, images=pixels, pictures=saved, epoch=epoch)
+    if projector:
+        from mnist_lab.neighbours import features
+        from mnist_lab.projector import write_projector
+
+        num_images = write_projector(
+            run.path / "tensorboard",
+            features=features(model, pixels).numpy(),
+            images=pixels[:, 0].numpy(),
+            answers=answers,
+            class_names=names,
+            name=f"{data.name}, {split}",
+        )
+        screen.print(
+            f"{num_images:,} images are in TensorBoard's projector: tensorboard --logdir {run.path}"
+        )
 
 
 def compare(

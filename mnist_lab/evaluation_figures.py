@@ -5,6 +5,7 @@ Colours are two of Okabe & Ito's, told apart by all kinds of colour vision, and 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from mnist_lab.evaluation import Disagreement
 from mnist_lab.files import write_atomically
 
 if TYPE_CHECKING:
+    from mnist_lab.neighbours import Neighbour
     from mnist_lab.prediction import Prediction
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#767676"
@@ -162,11 +164,16 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]], *, error: float) -> Fi
 
 @mpl.rc_context(PLAIN)
 def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[str]) -> Figure:
-    """One row a picture: it, what the network saw of it, and the ten probabilities."""
-    figure = Figure(figsize=(8.4, 2.4 * len(predictions)), layout="constrained")
+    """One row a picture: it, what the network saw of it, the probabilities, any neighbours."""
+    near = any(each.neighbours for each in predictions)
+    figure = Figure(figsize=(11.8 if near else 8.4, 2.4 * len(predictions)), layout="constrained")
     parts: Any = figure.subfigures(len(predictions), 1, squeeze=False)
     for part, each in zip(parts[:, 0], predictions, strict=True):
-        left, middle, right = part.subplots(1, 3, width_ratios=(1, 1, 2.2))
+        left, middle, right, *rest = part.subplots(
+            1, 3 + near, width_ratios=(1, 1, 2.2, 1.7)[: 3 + near]
+        )
+        for axes in rest:
+            show_neighbours(axes, each.neighbours or [], class_names)
         show(left, each.picture, cmap="gray", top=1.0, frame=True)
         show(middle, each.image, cmap="gray_r", frame=True)
         left.set_title("picture", fontsize=8)
@@ -180,6 +187,22 @@ def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[
         title = f"{short(each.name, limit=70)}: {each.words(class_names)}"
         part.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def show_neighbours(
+    axes: Axes, neighbours: Sequence[Neighbour], class_names: Sequence[str]
+) -> None:
+    """Training images in rows, the nearest first, each with its label below it."""
+    columns = max(4, math.ceil(math.sqrt(2 * len(neighbours))))
+    rows = -(-len(neighbours) // columns)
+    canvas = np.zeros((max(1, rows) * TILE_HEIGHT, columns * TILE_WIDTH), np.uint8)
+    for k, each in enumerate(neighbours):
+        top, left = k // columns * TILE_HEIGHT, k % columns * TILE_WIDTH + MARGIN
+        canvas[top : top + 28, left : left + 28] = each.image
+        name = short(class_names[each.label], limit=6)
+        axes.text(left + 14, top + 29, name, fontsize=7, ha="center", va="top")
+    show(axes, canvas, cmap="gray_r")
+    axes.set_title("nearest training images", fontsize=8)
 
 
 def name_ticks(axes: Axes, class_names: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ examples:
   mnist-predict RUN_DIR *.png --show digits.png         a figure: picture, 28x28, probabilities
   mnist-predict RUN_DIR --index 0 7 --format json       images of the test split by number
   mnist-predict RUN_DIR --random 10 --seed 3            ten of them drawn at random
+  mnist-predict RUN_DIR photo.jpg --neighbours 8        and the training images it finds most alike
 
 PNG, JPEG, BMP, TIFF and WebP; dark on light or light on dark. The ink is found and brought into the
 form of MNIST's own digits, so the pictures suit runs on MNIST. A file that cannot be read gets a
@@ -30,6 +31,7 @@ line with the reason, the others are predicted, and the exit code is 1.
 """
 
 MAX_SHOWN = 20  # pictures in one figure
+MAX_NEIGHBOURS = 50
 WIDE = 200  # columns where no terminal sets a limit
 MARK = {"Software": "mnist-predict"}  # in a figure's PNG, which may then be replaced
 
@@ -66,6 +68,13 @@ def predict_command(args: Sequence[str]) -> None:
         metavar="PATH",
         help=f"write a figure of the first {MAX_SHOWN} pictures (predictions.png)",
     )
+    parser.add_argument(
+        "--neighbours",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show so many training images, those nearest in the network's last hidden layer",
+    )
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     parser.add_argument("--checkpoint", choices=CHECKPOINTS, default="last")
     options = parser.parse_intermixed_args(list(args))
@@ -78,13 +87,18 @@ def predict_command(args: Sequence[str]) -> None:
     wanted = options.random is not None or options.index
     if not (paths or wanted):
         raise Refused("nothing to predict: name pictures, or test images by --index or --random.")
+    if not 0 <= options.neighbours <= MAX_NEIGHBOURS:
+        raise Refused(
+            f"--neighbours {options.neighbours}: allowed is a whole number from 0 to "
+            f"{MAX_NEIGHBOURS}."
+        )
     predictions = read_pictures(paths)
-    if wanted:
-        data = own_data(run.path, run.config, overrides)
+    data = own_data(run.path, run.config, overrides) if wanted or options.neighbours else None
+    if data is not None:
         predictions += test_items(data, options.index, options.random, seed=options.seed)
     if run.caveat:
         print(run.caveat, file=sys.stderr)
-    ask(run, predictions)
+    ask(run, predictions, data=data, num_neighbours=options.neighbours)
     class_names = stored_class_names(run.config)
     report(predictions, class_names, form=options.format)
     if options.show is not None:
@@ -126,8 +140,14 @@ def test_items(
     return [Prediction.of_test_item(splits, index) for index in [*indices, *drawn]]
 
 
-def ask(run: TrainedRun, predictions: Sequence[Prediction]) -> None:
-    """Fill in the probabilities of all pictures that were read."""
+def ask(
+    run: TrainedRun,
+    predictions: Sequence[Prediction],
+    *,
+    data: RunData | None = None,
+    num_neighbours: int = 0,
+) -> None:
+    """Fill in the probabilities of all pictures that were read, and their neighbours in `data`."""
     asked = [each for each in predictions if each.image is not None]
     if not asked:
         return
@@ -140,6 +160,18 @@ def ask(run: TrainedRun, predictions: Sequence[Prediction]) -> None:
     images = torch.from_numpy(np.stack([each.image for each in asked])).unsqueeze(1)  # type: ignore[misc]
     for each, logs in zip(asked, log_probs(model, images), strict=True):
         each.probs = np.exp(logs)
+    if data is None or not num_neighbours:
+        return
+    from mnist_lab.neighbours import TrainingImages, features
+
+    split = data.load().splits["train"]
+    with progress_bar("training images", len(split[0])) as advance:
+        training = TrainingImages.of(model, split, progress=advance)
+    found = training.nearest(features(model, images), num_neighbours=num_neighbours)
+    for each in predictions:
+        each.neighbours = []
+    for each, neighbours in zip(asked, found, strict=True):
+        each.neighbours = neighbours
 
 
 def report(predictions: Sequence[Prediction], class_names: Sequence[str], *, form: str) -> None:
@@ -155,6 +187,9 @@ def report(predictions: Sequence[Prediction], class_names: Sequence[str], *, for
         if class_names != [str(k) for k in range(len(class_names))]:
             screen.print(", ".join(f"{k} {name}" for k, name in enumerate(class_names)))
     for each in predictions:
+        if each.neighbours:
+            near = ", ".join(f"{class_names[n.label]} ({n.index})" for n in each.neighbours)
+            screen.print(f"{each.name}: nearest training images {near}")
         if each.error is not None:
             screen.print(f"{each.name}: {each.error}")
 

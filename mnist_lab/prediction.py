@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
@@ -16,6 +16,9 @@ from rich.table import Table
 from mnist_lab.console import printable
 from mnist_lab.pictures import PictureError, load_picture, to_mnist
 from mnist_lab.sources import Splits
+
+if TYPE_CHECKING:
+    from mnist_lab.neighbours import Neighbour
 
 NUM_CLASSES = 10
 FIGURE_PIXELS = 400  # of a picture's long side that are kept for the figure
@@ -32,6 +35,7 @@ class Prediction:
         image: uint8 (28, 28), 0 paper, 255 ink: what the network sees.
         label: where it is known.
         probs: float64 (10,), once a network was asked.
+        neighbours: the nearest training images, where they were asked for.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Prediction:
     label: int | None = None
     error: str | None = None
     probs: np.ndarray | None = None
+    neighbours: list[Neighbour] | None = None
 
     @classmethod
     def of_file(cls, path: Path) -> Prediction:
@@ -64,9 +69,9 @@ class Prediction:
         return None if self.probs is None else int(self.probs.argmax())
 
     def row(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Values of `COLUMNS`; None where there is none."""
+        """Values of `COLUMNS`, None where there is none; and neighbours where asked for."""
         probs = [None] * NUM_CLASSES if self.probs is None else [float(p) for p in self.probs]
-        return {
+        row: dict[str, Any] = {
             "file": self.name,
             "prediction": self.answer,
             **{f"p{k}": p for k, p in enumerate(probs)},
@@ -74,6 +79,12 @@ class Prediction:
             "label": self.label,
             "error": self.error,
         }
+        if self.neighbours is not None:
+            row["neighbours"] = [
+                {"label": each.label, "index": each.index, "distance": each.distance}
+                for each in self.neighbours
+            ]
+        return row
 
     def words(self, class_names: Sequence[str]) -> str:
         """Such as `3, p=0.87, is 2`."""
@@ -84,10 +95,15 @@ class Prediction:
 
 
 def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:
+    """Neighbours as label:index, the nearest first."""
+    rows = [each.row(class_names) for each in predictions]
+    for row in rows:
+        if "neighbours" in row:
+            row["neighbours"] = " ".join(f"{n['label']}:{n['index']}" for n in row["neighbours"])
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(each.row(class_names) for each in predictions)
+    writer.writerows(rows)
     return text.getvalue()
 
 
