@@ -24,8 +24,9 @@ Point = tuple[float, float]
 
 
 def missing() -> list[str]:
-    """What is not installed of what is needed."""
-    return [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    """Debian's packages that are needed and not installed."""
+    commands = {"chromium": "chromium", "chromium-driver": "chromedriver"}
+    return [package for package, command in commands.items() if shutil.which(command) is None]
 
 
 def request(url: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
@@ -109,8 +110,14 @@ class Browser:
             time.sleep(0.1)
         return value
 
-    def draw(self, selector: str, *strokes: Sequence[Point], finger: bool = False) -> None:
-        """Draw lines through points on an element, 0..1 from its left upper corner."""
+    def draw(
+        self, selector: str, *strokes: Sequence[Point], finger: bool = False, lift: bool = True
+    ) -> None:
+        """Draw lines through points on an element, 0..1 from its left upper corner.
+
+        Args:
+            lift: without it the pen stays down after the last stroke.
+        """
         box = self.run(
             "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
             "return [box.left, box.top, box.width, box.height];",
@@ -124,14 +131,15 @@ class Browser:
                 if k == 0:
                     moves.append({"type": "pointerDown", "button": 0})
             moves.append({"type": "pointerUp", "button": 0})
+        moves = moves if lift else moves[:-1]
         kind = "touch" if finger else "mouse"
         pointer = {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}}
         request(f"{self.session}/actions", {"actions": [{**pointer, "actions": moves}]})
 
     def complaints(self) -> list[str]:
-        """What the console has said since the last time: errors, and what the page may not do."""
+        """Errors on the console since the last time, among them what the page may not do."""
         entries = request(f"{self.session}/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries]
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
     def picture(self) -> bytes:
         """What the window shows, as PNG."""

@@ -1,0 +1,94 @@
+"""mnist-demo: a page to draw on, while a run's network says what it sees."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.console import printable, progress_bar
+from mnist_lab.errors import Refused
+from mnist_lab.run_data import RunData, own_data, stored_class_names
+from mnist_lab.signals import listen
+from mnist_lab.train import exit_code
+from mnist_lab.trained import CHECKPOINTS, TrainedRun
+
+if TYPE_CHECKING:
+    from mnist_lab.drawing import DrawingReader
+
+EXAMPLES = """\
+examples:
+  mnist-demo outputs/runs/mlp/2026-01-31_18-00-00
+  mnist-demo RUN_DIR --port 9000                        0 takes a free port
+  mnist-demo RUN_DIR data.root=/path/to/data            where the training images are now
+
+Open the address that it prints. The probabilities, the 28x28 that the network saw and the nearest
+training images follow the pen; where and how large the digit is drawn does not matter. The page is
+for this machine alone: it is served on 127.0.0.1 and loads nothing from elsewhere. Ctrl-C ends it.
+"""
+
+
+def main() -> None:
+    listen()
+    sys.exit(exit_code(lambda: demo_command(sys.argv[1:])))
+
+
+def demo_command(args: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="mnist-demo",
+        description="Serve a page on which a run's network reads what is drawn.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run directory")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="data.root=DIR", help="where the run's images are now"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="of 127.0.0.1 (8000)")
+    parser.add_argument("--checkpoint", choices=CHECKPOINTS, default="last")
+    options = parser.parse_intermixed_args(list(args))
+    if not 0 <= options.port <= 65_535:
+        raise Refused(f"--port {options.port}: allowed is a whole number from 0 to 65535.")
+    run = TrainedRun.find(options.run, checkpoint=options.checkpoint)
+    from mnist_lab.server import ADDRESS, application, bind, serve
+
+    with bind(options.port) as listener:
+        data = own_data(run.path, run.config, options.overrides)
+        if run.caveat:
+            print(run.caveat, file=sys.stderr)
+        reader = drawing_reader(run, data)
+        from mnist_lab.drawing import SIDE
+
+        app = application(reader.read, facts=reader.facts, num_bytes=SIDE * SIDE)
+        listener.listen()
+        port = listener.getsockname()[1]
+        print(f"Draw at http://{ADDRESS}:{port}/ (Ctrl-C ends it)", flush=True)
+        serve(app, listener)
+
+
+def drawing_reader(run: TrainedRun, data: RunData) -> DrawingReader:
+    """Load the network and look at all of its training images."""
+    import torch
+
+    from mnist_lab.drawing import DrawingReader
+    from mnist_lab.neighbours import TrainingImages
+
+    torch.set_num_threads(run.threads)
+    model, epoch = run.load()
+    split = data.load().splits["train"]
+    with progress_bar("training images", len(split[0])) as advance:
+        training = TrainingImages.of(model, split, progress=advance)
+    where = run.path.absolute()
+    facts: dict[str, Any] = {
+        "run": printable(f"{where.parent.name}/{where.name}"),
+        "epoch": epoch,
+        "data": printable(data.name),
+        "num_images": len(training.images),
+    }
+    return DrawingReader(model, training, class_names=stored_class_names(run.config), facts=facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+// Draws strokes, sends what is on the paper as grey levels, and shows the answers as they come.
+"use strict";
+
+const PEN = 1 / 16; // width of the pen on the paper, as a share of its side
+const SIDE = 140; // pixels a side of what is sent
+const FILL = 0.8; // of them that the digit takes, however large it was drawn
+const PEN_SENT = 1 / 7; // width of the pen there, as a share of the digit's longer side
+const SMALLEST = 1 / 8; // share of the paper: anything smaller counts as that large
+
+const element = (id) => document.getElementById(id);
+const paper = element("paper");
+const ink = paper.getContext("2d");
+const small = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
+const smallInk = small.getContext("2d", { willReadFrequently: true });
+
+let classNames = [];
+let bars = [];
+let sheet = 0; // counts sheets of paper: an answer to an old one comes too late
+let version = 0; // counts changes of the drawing
+let asking = false;
+let strokes = []; // lists of points, in pixels of the paper
+
+function clearPaper() {
+  ink.fillStyle = "#fff";
+  ink.fillRect(0, 0, paper.width, paper.height);
+  sheet += 1;
+  version += 1;
+  strokes = [];
+  element("hint").hidden = false;
+  say("");
+  showNothing();
+}
+
+function point(event) {
+  const box = paper.getBoundingClientRect();
+  return [
+    ((event.clientX - box.left) / box.width) * paper.width,
+    ((event.clientY - box.top) / box.height) * paper.height,
+  ];
+}
+
+function line(context, points, width) {
+  context.lineWidth = width;
+  context.lineCap = context.lineJoin = "round";
+  context.strokeStyle = "#111";
+  context.beginPath();
+  context.moveTo(...points[0]);
+  for (const each of points) context.lineTo(...each);
+  context.stroke();
+}
+
+const pens = new Map(); // pointer -> the stroke that it draws
+
+function move(event) {
+  const stroke = pens.get(event.pointerId);
+  if (!stroke) return;
+  const events = event.getCoalescedEvents?.() ?? [];
+  const added = (events.length ? events : [event]).map(point);
+  line(ink, [stroke.at(-1) ?? added[0], ...added], PEN * paper.width);
+  stroke.push(...added);
+  version += 1;
+  element("hint").hidden = true;
+  ask();
+}
+
+paper.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0) return;
+  paper.setPointerCapture(event.pointerId);
+  const stroke = [];
+  strokes.push(stroke);
+  pens.set(event.pointerId, stroke);
+  move(event);
+});
+paper.addEventListener("pointermove", move);
+for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+  paper.addEventListener(end, (event) => pens.delete(event.pointerId));
+}
+element("clear").addEventListener("click", clearPaper);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") clearPaper();
+});
+
+// The strokes again, at one size and in the middle, with a pen that suits the size: so a digit's
+// size on the paper does not make it fat or thin.
+function drawing() {
+  const [xs, ys] = [0, 1].map((axis) => strokes.flat().map((each) => each[axis]));
+  const [left, top] = [Math.min(...xs), Math.min(...ys)];
+  const [width, height] = [Math.max(...xs) - left, Math.max(...ys) - top];
+  const scale = (FILL * SIDE) / Math.max(width, height, SMALLEST * paper.width);
+  smallInk.setTransform(1, 0, 0, 1, 0, 0);
+  smallInk.fillStyle = "#fff";
+  smallInk.fillRect(0, 0, SIDE, SIDE);
+  smallInk.translate(SIDE / 2, SIDE / 2);
+  smallInk.scale(scale, scale);
+  smallInk.translate(-left - width / 2, -top - height / 2);
+  for (const each of strokes) line(smallInk, each, (PEN_SENT * FILL * SIDE) / scale);
+  const pixels = smallInk.getImageData(0, 0, SIDE, SIDE).data;
+  return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => pixels[4 * i]);
+}
+
+// One question at a time; when its answer comes and the drawing has changed, the next one.
+async function ask() {
+  if (asking) return;
+  asking = true;
+  let asked;
+  do {
+    asked = version;
+    if (!strokes.length) break;
+    const sheetAsked = sheet;
+    try {
+      const reply = await fetch("read", { method: "POST", body: drawing() });
+      const answer = await reply.json();
+      if (sheetAsked !== sheet) continue;
+      if (reply.ok) show(answer);
+      say(reply.ok ? "" : answer.error);
+    } catch {
+      say("No answer: is mnist-demo still running?");
+    }
+  } while (asked !== version);
+  asking = false;
+}
+
+function say(text) {
+  element("status").textContent = text;
+}
+
+function show({ probs, image, neighbours }) {
+  const best = probs.indexOf(Math.max(...probs));
+  showProbs(probs, best);
+  element("digit").textContent = classNames[best];
+  element("share").textContent = percent(probs[best]);
+  paint(element("seen"), image);
+  element("neighbours").replaceChildren(
+    ...neighbours.map((each) => {
+      const item = document.createElement("li");
+      const tile = Object.assign(document.createElement("canvas"), { width: 28, height: 28 });
+      tile.className = "pixels";
+      paint(tile, each.image);
+      item.append(tile, classNames[each.label]);
+      item.classList.toggle("other", each.label !== best);
+      item.title = `training image ${each.index}, distance ${each.distance.toFixed(2)}`;
+      return item;
+    }),
+  );
+}
+
+function showNothing() {
+  showProbs(bars.map(() => 0), -1);
+  element("digit").textContent = "?";
+  element("share").textContent = "";
+  const seen = element("seen");
+  seen.getContext("2d").clearRect(0, 0, 28, 28);
+  element("neighbours").replaceChildren();
+}
+
+function showProbs(probs, best) {
+  bars.forEach(({ item, fill, share }, k) => {
+    item.classList.toggle("best", k === best);
+    fill.style.transform = `scaleX(${probs[k]})`;
+    share.textContent = best < 0 ? "" : percent(probs[k]);
+  });
+}
+
+function percent(prob) {
+  return `${(100 * prob).toFixed(1)} %`;
+}
+
+// Paint 784 grey levels, 0 paper to 255 ink, as ink on paper.
+function paint(canvas, base64) {
+  const levels = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const pixels = new ImageData(28, 28);
+  levels.forEach((level, i) => {
+    pixels.data.fill(255 - level, 4 * i, 4 * i + 3);
+    pixels.data[4 * i + 3] = 255;
+  });
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+function makeBar(name) {
+  const make = (tag, kind) => Object.assign(document.createElement(tag), { className: kind });
+  const item = document.createElement("li");
+  const [label, track, fill, share] = [
+    make("span", "label"), make("div", "track"), make("div", "fill"), make("span", "percent"),
+  ];
+  label.textContent = name;
+  track.append(fill);
+  item.append(label, track, share);
+  return { item, fill, share };
+}
+
+async function start() {
+  const facts = await (await fetch("network")).json();
+  classNames = facts.class_names;
+  bars = classNames.map(makeBar);
+  element("bars").replaceChildren(...bars.map(({ item }) => item));
+  element("network").textContent = `${facts.run}, epoch ${facts.epoch}, trained on ${facts.data}`;
+  element("nearest").textContent =
+    `Of ${facts.num_images.toLocaleString("en")}, those that the network finds most alike.`;
+  clearPaper();
+}
+
+start();
