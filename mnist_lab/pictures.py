@@ -244,8 +244,10 @@ def _composed(grey: Grey, alpha: Grey) -> Grey:
     rows, columns = np.nonzero(opaque.any(1))[0], np.nonzero(opaque.any(0))[0]
     filled = opaque[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean()
     dark, middle, light = np.percentile(grey[opaque], (2, 50, 98))
-    sheet_with_ink = filled > 0.5 and light - dark > 0.2  # cut out, rather than ink alone
-    background = middle if sheet_with_ink else round(1 - middle)
+    outline = np.median(grey[opaque & ~ndimage.binary_erosion(opaque)])
+    # Cut out around ink and paper, rather than around the ink alone.
+    is_sheet = filled > 0.5 and light - dark > 0.2 and abs(outline - middle) < 0.1
+    background = middle if is_sheet else round(1 - middle)
     return np.asarray(grey * alpha + background * (1 - alpha), np.float32)
 
 
@@ -349,23 +351,19 @@ class _Strokes:
         short_side = min(coarse.shape)
         excess = ndimage.gaussian_filter(coarse, 1.0, mode="nearest")
         excess -= ndimage.gaussian_filter(coarse, 3.0, mode="nearest")
-        side = max(3, round(0.3 * short_side))
-        light_votes = excess.clip(0) ** 3 * _black_hat(-coarse, side)
-        dark_votes = (-excess).clip(0) ** 3 * _black_hat(coarse, side)
+        square = (max(3, round(0.3 * short_side)),) * 2
+        light_votes = excess.clip(0) ** 3 * ndimage.white_tophat(coarse, square)
+        dark_votes = (-excess).clip(0) ** 3 * ndimage.black_tophat(coarse, square)
         are_light = bool(light_votes.sum() > dark_votes.sum())
         if are_light:
             coarse, excess = -coarse, -excess
         clearness = (-excess).clip(0) ** 3
         # The narrowest square that fits into no clear stroke: wider ones find little more.
         sides = sorted({max(3, round(share * short_side)) for share in REACHES})
-        found = [float((clearness * _black_hat(coarse, side)).sum()) for side in sides]
+        hats = [ndimage.black_tophat(coarse, (side, side)) for side in sides]
+        found = [float((clearness * hat).sum()) for hat in hats]
         side = next(n for n, sum_ in zip(sides, found, strict=True) if sum_ >= 0.8 * max(found))
         return cls(are_light=are_light, reach=1.3 * side / short_side, clearness=clearness)
-
-
-def _black_hat(grey: Grey, side: int) -> Grey:
-    """How much darker than their surroundings places are that are narrower than `side` pixels."""
-    return np.asarray(ndimage.black_tophat(grey, size=(side, side)))
 
 
 def _darkness(light: Grey, *, reach: float) -> Grey:
@@ -383,8 +381,9 @@ def _darkness(light: Grey, *, reach: float) -> Grey:
     paper = ndimage.grey_closing(wider, size=(side, side))[margin:-margin, margin:-margin]
     ratio = (light + 0.02) / (paper + 0.02)  # so that black against black is nothing
 
-    coarse = _shrunk(ratio, COARSE_SIZE)
-    smoothing = partial(ndimage.gaussian_filter, sigma=max(coarse.shape) / 8, mode="nearest")
+    coarse = _shrunk(ratio, COARSE_SIZE // 2)
+    sigma = max(coarse.shape) / 8
+    smoothing = partial(ndimage.gaussian_filter, sigma=sigma, mode="nearest", truncate=2.5)
     is_paper = coarse > 0.9 * np.median(coarse)
     for _ in range(3):
         weight = is_paper.astype(np.float32)
@@ -404,21 +403,17 @@ def _without_rules(darkness: Grey) -> Grey:
     """
     height, width = darkness.shape
     columns = np.linspace(0, width - 1, min(width, 48)).astype(int)
-    rows = np.arange(height)[:, None]
-    samples = darkness[:, columns].clip(0)
-
-    def sheared(slope: float) -> Grey:
-        shifts = np.round(slope * (columns - width / 2)).astype(int)
-        return np.take_along_axis(samples, (rows + shifts).clip(0, height - 1), axis=0)
-
-    def contrast(slope: float) -> float:
-        return float(np.square(np.diff(sheared(slope).clip(0, 0.3).mean(1))).sum())
-
-    slope = max(np.linspace(-0.06, 0.06, 25).tolist(), key=contrast)
-    profile = np.quantile(sheared(slope), 0.2, axis=1)
+    slopes = np.linspace(-0.06, 0.06, 25)
+    shifts = np.round(slopes[:, None, None] * (columns - width / 2)).astype(int)
+    rows = (np.arange(height)[:, None] + shifts).clip(0, height - 1)
+    sheared = darkness[rows, columns].clip(0)  # (25 slopes, height, 48 columns)
+    steps = np.diff(sheared.clip(0, 0.3).mean(2), axis=1)
+    best = int(np.square(steps).sum(1).argmax())
+    slope = slopes[best]
+    profile = np.quantile(sheared[best], 0.2, axis=1)
     profile -= ndimage.grey_opening(profile, max(3, round(0.03 * height)))
     shifts = np.round(slope * (np.arange(width) - width / 2)).astype(int)
-    rules = profile[(rows - shifts).clip(0, height - 1)]
+    rules = profile[(np.arange(height)[:, None] - shifts).clip(0, height - 1)]
     ruled = (rules > 0.02) & (darkness < 1.6 * rules)
     if not ruled.any() or ruled.all():
         return darkness
@@ -446,7 +441,11 @@ def _digit(dark: Mask, darkness: Grey) -> Mask:
         raise PictureError("no ink found")
     boxes = ndimage.find_objects(labels)
     size = max(part.stop - part.start for part in boxes[main])
-    shade = _is_shade(labels == main + 1, darkness, size=size, leaves=bool(touching[main]))
+    around = tuple(
+        slice(max(0, side.start - size // 4 - 4), side.stop + size // 4 + 4) for side in boxes[main]
+    )
+    part = labels[around] == main + 1
+    shade = _is_shade(part, darkness[around], size=size, leaves=bool(touching[main]))
     if shade or size < max(4, 0.03 * max(dark.shape)):
         raise PictureError("no ink found")
     chosen = np.zeros(count + 1, bool)
@@ -456,7 +455,7 @@ def _digit(dark: Mask, darkness: Grey) -> Mask:
             for part, other in zip(box, boxes[main], strict=True)
         )
         near = gap < 0.35 * size and mass[index] > 0.04 * mass[main]
-        chosen[index + 1] = index == main or (near and touching[main] >= touching[index])
+        chosen[index + 1] = index == main or (near and (touching[main] or contact[index] < 0.04))
     return np.asarray(chosen[labels])
 
 
@@ -469,6 +468,8 @@ def _is_shade(part: Mask, darkness: Grey, *, size: int, leaves: bool) -> bool:
     ring = (distance >= 0) & (distance < 1.5)
     if ring.any() and np.percentile(darkness[ring], 75) > 0.15 * np.median(darkness[part]):
         return True
+    if not leaves:
+        return False
     inside = ndimage.distance_transform_edt(np.pad(part, size, mode="edge"))
     return bool(4 * inside[inside > 0].mean() > size)
 
@@ -516,7 +517,7 @@ def _cropped(ink: Grey, threshold: float) -> Grey:
 
 def _bilevel(ink: Grey) -> Grey:
     """Steepen the edges of a digit of more than 20 pixels, and widen strokes that are thin."""
-    ink = _shrunk(ink, 12 * BOX)
+    ink = _shrunk(ink, 8 * BOX)
     unit = max(ink.shape) / BOX  # pixels that will be one pixel
     ink = (0.5 + (np.pad(ink, int(2 * unit)) - 0.5) * min(unit, 4)).clip(0, 1)
     inked = ink > 0.5
