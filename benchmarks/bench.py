@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -191,6 +192,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """0 all measured, 1 a section failed, 2 refused."""
     args = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `with` and `finally` clean up
     out = args.out or (None if args.quick else ROOT / "benchmarks")
     results: dict[str, Any] = {"sections": {}}
     if out and (out / "results.json").exists():

@@ -48,7 +48,7 @@ def train(work: Work, pace: Pace) -> float:
             super().on_train_epoch_end(trainer, model)
             pace.epoch_ends()
 
-    training.Record = TimedRecord  # type: ignore[misc]
+    training.Record = TimedRecord  # type: ignore[attr-defined]
     config = training.resolved(checked(compose(work.overrides)))
     run = Run.claim_new(Path("outputs/runs").absolute() / work.name)
     metrics = training.train(config, run)

@@ -65,7 +65,7 @@ class PlainModule(LightningModule):
         images, labels = batch
         logits = self.network(images)
         loss = F.cross_entropy(logits, labels)
-        accuracy = self.accuracy[metric]
+        accuracy: Any = self.accuracy[metric]
         accuracy(logits, labels)
         self.log(f"{name}/loss", loss, prog_bar=prog_bar)
         self.log(f"{name}/acc", accuracy, on_step=False, on_epoch=True, prog_bar=prog_bar)
