@@ -269,7 +269,7 @@ def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> Non
     frontier = [better(y for other, y in found if other <= x) for x, _ in sorted(found)]
     axes.step([x for x, _ in sorted(found)], frontier, "--", where="post", color=GREY, zorder=1)
     costs = [x for x, _ in found]
-    if costs and min(costs) > 0 and max(costs) > 3 * min(costs):
+    if costs and min(costs) > 0 and max(costs) > 10 * min(costs):
         axes.set_xscale("log")
         plain_numbers(axes, "x")
     elif cost == "num_params":
