@@ -6,15 +6,23 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mnist_lab.errors import Refused
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], *, former: Path | None = None
+) -> None:
     """Write a file so that, whatever happens, `path` holds all of the new bytes or the old ones.
 
     The temporary file lies in the same folder, since a rename is only atomic within a file system.
+
+    Args:
+        former: in the same folder; the name under which the old bytes are kept.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -22,6 +30,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if former is not None and path.exists():
+            keep(path, former)
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -32,6 +42,48 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         os.fsync(folder)  # the rename itself survives a power cut
     finally:
         os.close(folder)
+
+
+def keep(path: Path, former: Path) -> None:
+    """Give a file a second name, in place of what had that; `path` is never missing meanwhile."""
+    link = former.with_name(f".{former.name}.{os.getpid()}.tmp")
+    try:
+        link.hardlink_to(path)
+    except OSError:  # a file system without hard links
+        path.replace(former)
+        return
+    link.replace(former)
+    link.unlink(missing_ok=True)  # a rename between two names of one file does nothing
+
+
+def read_bytes(path: Path, *, max_bytes: int) -> bytes:
+    """Read a file that anybody may have made.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: not a regular file (a FIFO would wait for a writer), or too large.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    if status.st_size > max_bytes:
+        raise ValueError(f"{status.st_size:,} bytes, more than the {max_bytes:,} allowed")
+    return path.read_bytes()
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Refuse a directory with a symbolic link out of it: writing there would change other places.
+
+    Raises:
+        Refused: names the link.
+    """
+    home = os.path.realpath(folder)
+    for path, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            entry = Path(path, name)
+            target = os.path.realpath(entry) if entry.is_symlink() else home
+            if os.path.commonpath((home, target)) != home:
+                raise Refused(f"{entry}: a symbolic link that leads out of {folder}; remove it.")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -97,20 +97,30 @@ def go_on(
         Refused: other data than in the first part, no data, or a device that is not there.
         Failed, Interrupted: as `training.train`.
     """
-    from mnist_lab.checkpoints import read_checkpoint
+    from rich.markup import escape
+
+    from mnist_lab.checkpoints import LAST, newest_intact, refuse_unfit
+    from mnist_lab.console import Console
     from mnist_lab.training import resolved, train
 
     begun = (run.path / "status.json").exists()
     config = resolved(config)
     if begun and not allow_changes:
         refuse_other_data(config, read_status(run.path))
-    checkpoint: Path | None = run.checkpoints / "last.ckpt"
-    if checkpoint is not None and checkpoint.exists():
-        done = read_checkpoint(checkpoint)["epoch"] + 1
+
+    def warn(text: str) -> None:
+        with Console(run.path / "train.log", quiet=quiet) as console:
+            console.warn(escape(text))
+
+    checkpoint, done = None, 0
+    where = "no epoch was finished; starting from the beginning."
+    if found := newest_intact(run.checkpoints, warn=warn):
+        path, stored = found
+        refuse_unfit(config, stored)
+        checkpoint, done = run.checkpoints / LAST, stored["epoch"] + 1
         where = f"going on after epoch {done} of {config['trainer']['max_epochs']}."
-    else:
-        checkpoint, done = None, 0
-        where = "no epoch was finished; starting from the beginning."
+        if path != checkpoint:
+            path.replace(checkpoint)  # or the next one would keep the damaged one as the previous
     if begun and not quiet:
         print(f"{run.path}: {where}")
     run.keep_epochs(done)

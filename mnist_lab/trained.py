@@ -55,5 +55,5 @@ class TrainedRun:
         """Build the network; the number is the epoch, from 1, after which it was stored."""
         from mnist_lab.checkpoints import read_run_checkpoint, restore_model
 
-        stored = read_run_checkpoint(self.path, self.checkpoint)
+        stored = read_run_checkpoint(checkpoint_path(self.path, self.checkpoint))
         return restore_model(self.config, stored), stored["epoch"] + 1

@@ -89,7 +89,8 @@ def test_the_directory_is_as_the_contract_says(run_dir):
         *("config.yaml", "status.json", "metrics.json", "metrics.csv"),
         *("checkpoints", "tensorboard", "train.log"),
     }
-    assert {path.name for path in (run_dir / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    names = {path.name for path in (run_dir / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     assert not [*run_dir.rglob("*.tmp")]
     status = read_status(run_dir)
     assert (status["state"], status["epoch"]) == ("finished", 8)
@@ -321,7 +322,7 @@ def test_evaluation_counts_each_image_once_also_in_a_smaller_last_batch(
 
 def test_without_validation_all_is_trained_on_and_nothing_is_best(train_run, tmp_path, data_dir):
     path = train_run(tmp_path, "model=linear", "data.val_fraction=0")
-    assert [file.name for file in (path / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert not (path / "checkpoints" / "best.ckpt").exists()
     assert not [name for name in read_epochs(path)[0] if name.startswith("val/")]
     metrics = read_metrics(path)
     assert not [name for name in metrics if name.startswith("val/") or "best" in name]
@@ -378,7 +379,7 @@ def test_nan_ends_as_failed_with_finite_checkpoints(train_run, tmp_path):
     assert 2 <= len(epochs) == status["epoch"] < 100  # it went well for a while
     assert all(math.isfinite(value) for row in epochs for value in row.values())
     checkpoints = [*(path / "checkpoints").iterdir()]
-    assert {file.name for file in checkpoints} == {"best.ckpt", "last.ckpt"}
+    assert {file.name for file in checkpoints} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     for file in checkpoints:
         checkpoint = read_checkpoint(file)
         assert all(weight.isfinite().all() for weight in checkpoint["state_dict"].values())
