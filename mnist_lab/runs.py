@@ -16,10 +16,17 @@ from typing import Any
 
 from mnist_lab.config import GROUPS
 from mnist_lab.errors import Refused
-from mnist_lab.files import remove_leftovers, write_atomically, write_json
+from mnist_lab.files import (
+    read_bytes,
+    refuse_links_out,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
 from mnist_lab.settings import SETTINGS, check, leaves
 
 LOCK = ".lock"
+MAX_BYTES = 64 << 20  # of a stored JSON, YAML or CSV file; a sweep of 10,000 jobs has 5 MB
 
 # What every stored configuration has, whatever the choices of its run.
 REQUIRED = {
@@ -46,9 +53,15 @@ class Run:
         """Make `parent/<time>[-n]` alone, however many processes start in this second.
 
         Raises:
-            Refused: the folder cannot be written.
+            Refused: the folder cannot be written, or a link would lead out of outputs/.
         """
         stamp = f"{time or datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
+        for folder in (parent, parent.parent):
+            if folder.is_symlink():
+                raise Refused(
+                    f"{folder}: a symbolic link; make outputs itself one, or name a directory with "
+                    "hydra.run.dir=... (a sweep: hydra.sweep.dir=...)."
+                )
         for n in range(10_000):
             path = parent / (f"{stamp}-{n}" if n else stamp)
             try:
@@ -86,8 +99,10 @@ class Run:
         """Lock an existing directory.
 
         Raises:
-            Refused: another process holds it, and which; or it cannot be written.
+            Refused: another process holds it, and which; it cannot be written; or a link in it
+                leads out of it.
         """
+        refuse_links_out(path)
         try:
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -160,10 +175,10 @@ def read_json(path: Path) -> dict[str, Any]:
         Refused: the file is missing, not JSON or not an object.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(read_bytes(path, max_bytes=MAX_BYTES))
     except FileNotFoundError:
         raise Refused(f"{path}: not there; is {path.parent} a run directory?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"{path}: cannot be read ({error}).") from None
     if not isinstance(value, dict):
         raise Refused(f"{path}: holds no JSON object.")
@@ -201,46 +216,63 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def read_epochs(path: Path) -> list[dict[str, float]]:
     """Read metrics.csv: one row an epoch, as numbers; an empty cell is nan."""
     try:
-        with (path / "metrics.csv").open(newline="") as file:
-            return [
-                {key: float(value) if value else math.nan for key, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        lines = read_bytes(path / "metrics.csv", max_bytes=MAX_BYTES).decode().splitlines()
+        return [
+            {key: float(value) if value else math.nan for key, value in row.items()}
+            for row in csv.DictReader(lines)
+        ]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise Refused(f"{path / 'metrics.csv'}: cannot be read ({error}).") from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a run's config.yaml as data: safe YAML, nothing resolved, every leaf checked.
 
+    It may be a stranger's, and say where to download from what: that is never done unasked.
+
     Raises:
         Refused: missing, not YAML, holds an interpolation or a setting out of the table, or lacks
-            what every run has.
+            what every run has; or a link in the directory leads out of it.
     """
     import yaml
 
+    refuse_links_out(path)
     file = path / "config.yaml"
     try:
-        text = file.read_text()
+        text = read_bytes(file, max_bytes=MAX_BYTES).decode()
+        events = yaml.parse(text, yaml.SafeLoader) if "&" in text else ()
+        if any(isinstance(event, yaml.AliasEvent) for event in events):
+            raise ValueError("it has aliases: a few lines of them can stand for billions")
         config = yaml.safe_load(text)
     except FileNotFoundError:
         raise Refused(f"{path}: no run directory (it has no config.yaml).") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise Refused(f"{file}: cannot be read ({reason}).") from None
     if not isinstance(config, dict):
         raise Refused(f"{file}: holds no settings.")
-    if "${" in text:
-        raise Refused(f"{file}: holds an interpolation (${{...}}), which a stored run never does.")
+    refuse_interpolations(config, file)
     try:
         check(config)
     except Refused as error:
         raise Refused(f"{file}: {error}") from None
     if missing := REQUIRED - set(leaves(config)):
         raise Refused(f"{file}: lacks {', '.join(sorted(missing))}.")
+    config["data"]["download"] = False
     return config
+
+
+def refuse_interpolations(value: object, file: Path) -> None:
+    """Refuse text that OmegaConf would resolve, wherever it stands in what was read from `file`."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            refuse_interpolations(item, file)
+    elif isinstance(value, str) and "${" in value:
+        raise Refused(f"{file}: holds an interpolation (${{...}}), which is never stored.")
 
 
 def locate(path: Path) -> Path:

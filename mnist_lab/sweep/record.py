@@ -13,7 +13,7 @@ from typing import Any
 from mnist_lab.config import check_override, parsed_overrides
 from mnist_lab.errors import Refused
 from mnist_lab.files import write_json
-from mnist_lab.runs import Run, read_json, read_state
+from mnist_lab.runs import Run, read_json, read_state, refuse_interpolations
 from mnist_lab.settings import check, leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
 
@@ -135,8 +135,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     """
     file = path / FILE
     document = read_json(file)
-    if "${" in file.read_text():
-        raise Refused(f"{file}: holds an interpolation (${{...}}), which a sweep never does.")
+    refuse_interpolations(document, file)
     shape = {"varies": list, "launcher": list, "settings": dict, "jobs": dict}
     for key, kind in shape.items():
         if not isinstance(document.get(key), kind):
@@ -168,8 +167,7 @@ def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, A
         if override.key_or_group.startswith("hydra"):
             raise Refused(f"{override.input_line}: not allowed there.")
         check_override(override, multirun=False)
-    settings = nested({**document["settings"], **stored["settings"]})
-    check(settings)
+    settings = stored_settings(document, stored)
     values = values_of(overrides)
     return Job(
         number=int(stored["number"]),
@@ -202,6 +200,15 @@ def job_settings(directory: Path) -> dict[str, Any]:
     stored = document["jobs"].get(directory.name)
     if not isinstance(stored, dict) or not isinstance(stored.get("settings"), dict):
         raise Refused(f"{directory}: not a job of the sweep in {directory.parent}.")
+    return stored_settings(document, stored)
+
+
+def stored_settings(document: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the configuration of a job. Its images are there, or put there by hand.
+
+    The file may be a stranger's: what is downloaded from where is not for it to say.
+    """
     settings = nested({**document["settings"], **stored["settings"]})
     check(settings)
+    settings["data"]["download"] = False
     return settings
