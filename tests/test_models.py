@@ -16,6 +16,7 @@ from mnist_lab.config import build, checked, choices, compose
 from mnist_lab.errors import Failed
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.models.cnn import CNN
+from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.linear import Linear
 from mnist_lab.models.mlp import MLP
 from mnist_lab.settings import INITS
@@ -48,7 +49,7 @@ def test_every_model_and_experiment_has_a_row():
     shipped = {f"{group}={name}" for group in ("model", "experiment") for name in choices(group)}
     assert shipped == set(NUM_PARAMS)
     files = {path.stem for path in Path(models.__file__).parent.glob("*.py")}
-    assert files == {"__init__", "classifier", "init", *MODELS}
+    assert files == {"__init__", "classifier", "dropout", "init", *MODELS}
 
 
 @pytest.mark.parametrize(("choice", "expected"), NUM_PARAMS.items())
@@ -202,6 +203,35 @@ def test_dropout_silences_its_share_in_training_and_nothing_in_evaluation(name):
     network.eval()
     assert torch.equal(network(images), network(images))
     assert torch.equal(inputs[-1], outputs[-1])
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.1, 0.5, 0.9])
+def test_dropout_silences_each_value_by_itself(share):
+    torch.manual_seed(1)
+    dropout = Dropout(share).train()
+    n = 1_000_003  # not a multiple of the four that one draw decides
+    values = torch.ones(n, requires_grad=True)
+    outputs = dropout(values)
+    kept = outputs > 0
+    sigma = math.sqrt(share * (1 - share) / n)
+    assert abs((~kept).double().mean() - share) < 5 * sigma + 1 / 131_072
+    assert outputs.mean().item() == pytest.approx(1, abs=5 * sigma / (1 - share) + 1e-4)
+    for lag in (1, 2, 3, 4, 8):
+        both = (~kept[lag:] & ~kept[:-lag]).double().mean()
+        assert abs(both - share**2) < 5 * math.sqrt(share**2 / n) + 1e-6
+    outputs.sum().backward()
+    assert torch.equal(values.grad, outputs)
+    torch.manual_seed(1)
+    assert torch.equal(dropout(values), outputs)
+    assert not torch.equal(dropout(values), outputs)
+    assert torch.equal(dropout.eval()(values), values)
+
+
+def test_dropout_at_the_ends_of_its_range():
+    values = torch.rand(3, 5, dtype=torch.bfloat16)
+    assert Dropout(0.0).train()(values) is values
+    assert Dropout(0.999999).train()(values).isfinite().all()
+    assert Dropout(0.5).train()(values).dtype == torch.bfloat16
 
 
 def test_dropout_stands_after_each_hidden_layer():

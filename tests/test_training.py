@@ -21,6 +21,7 @@ from mnist_lab.checkpoints import read_checkpoint
 from mnist_lab.config import checked, compose
 from mnist_lab.data import EVAL_BATCH_SIZE
 from mnist_lab.errors import Failed
+from mnist_lab.models.dropout import Dropout
 from mnist_lab.optimizers import RMSprop
 from mnist_lab.runs import Run, read_config, read_epochs, read_metrics, read_state, read_status
 from mnist_lab.seeding import epoch_seed
@@ -52,13 +53,13 @@ def splits(data_dir, *, num_val):
 def mlp(width, depth, dropout):
     layers = [nn.Flatten()]
     for num_inputs in [784] + [width] * (depth - 1):
-        layers += [nn.Linear(num_inputs, width), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(num_inputs, width), nn.ReLU(), Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
 def cnn(dropout):
     convolutions = [nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3), nn.ReLU()]
-    dense = [nn.Linear(3 * 24 * 24, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 10)]
+    dense = [nn.Linear(3 * 24 * 24, 8), nn.ReLU(), Dropout(dropout), nn.Linear(8, 10)]
     network = nn.Sequential(*convolutions, nn.Flatten(), *dense)
     return network.to(memory_format=torch.channels_last)
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, Classifier
+from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.init import init_weights
 
 
@@ -34,7 +35,7 @@ class CNN(Classifier):
             layers += [nn.Conv2d(num_inputs, num_outputs, kernel_size=3), nn.ReLU()]
         side = 28 - 2 * len(channels)  # each convolution takes a pixel from every edge
         layers += [nn.Flatten(), nn.Linear(channels[-1] * side * side, width), nn.ReLU()]
-        layers += [nn.Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
+        layers += [Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
         self.layers = nn.Sequential(*layers)
         init_weights(self, init)
         self.to(memory_format=torch.channels_last)  # convolutions run faster so

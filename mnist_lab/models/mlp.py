@@ -6,6 +6,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
+from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.init import init_weights
 
 
@@ -27,7 +28,7 @@ class MLP(Classifier):
         self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
         layers: list[nn.Module] = [nn.Flatten()]  # (n, 784)
         for num_inputs in [NUM_PIXELS] + [width] * (depth - 1):
-            layers += [nn.Linear(num_inputs, width), nn.ReLU(), nn.Dropout(dropout)]  # (n, width)
+            layers += [nn.Linear(num_inputs, width), nn.ReLU(), Dropout(dropout)]  # (n, width)
         self.layers = nn.Sequential(*layers, nn.Linear(width, NUM_CLASSES))  # (n, 10)
         init_weights(self, init)
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, Classifier
+from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.init import init_weights
 
 
@@ -39,7 +40,7 @@ class PooledCNN(Classifier):
             layers += [nn.Conv2d(num_inputs, num_outputs, kernel), nn.MaxPool2d(2), nn.ReLU()]
             side = (side - kernel + 1) // 2
         layers += [nn.Flatten(), nn.Linear(channels[-1] * side * side, width), nn.ReLU()]
-        layers += [nn.Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
+        layers += [Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
         self.layers = nn.Sequential(*layers)
         init_weights(self, init)
         self.to(memory_format=torch.channels_last)  # convolutions run twice as fast so
