@@ -49,7 +49,7 @@ def test_every_model_and_experiment_has_a_row():
     shipped = {f"{group}={name}" for group in ("model", "experiment") for name in choices(group)}
     assert shipped == set(NUM_PARAMS)
     files = {path.stem for path in Path(models.__file__).parent.glob("*.py")}
-    assert files == {"__init__", "classifier", "dropout", "init", *MODELS}
+    assert files == {"__init__", "classifier", "dropout", "flatten", "init", *MODELS}
 
 
 @pytest.mark.parametrize(("choice", "expected"), NUM_PARAMS.items())
@@ -98,7 +98,7 @@ def reference_cnn(network, images):
                 total += torch.einsum("nchw,oc->nohw", shifted, layer.weight[:, :, row, column])
         maps = total.clamp(min=0)
     first, last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    hidden = (maps.flatten(1) @ first.weight.T + first.bias).clamp(min=0)
+    hidden = (maps.permute(0, 2, 3, 1).flatten(1) @ first.weight.T + first.bias).clamp(min=0)
     return hidden @ last.weight.T + last.bias
 
 
@@ -122,7 +122,7 @@ def test_pooled_cnn_equals_relu_before_pooling():
     images = torch.rand(5, 1, 28, 28)
     maps = F.max_pool2d(F.relu(F.conv2d(images, first.weight, first.bias)), 2)
     maps = F.max_pool2d(F.relu(F.conv2d(maps, second.weight, second.bias)), 2)
-    expected = last(F.relu(hidden(maps.flatten(1))))
+    expected = last(F.relu(hidden(maps.permute(0, 2, 3, 1).flatten(1))))
     torch.testing.assert_close(network(images), expected)
 
 

@@ -22,6 +22,7 @@ from mnist_lab.config import checked, compose
 from mnist_lab.data import EVAL_BATCH_SIZE
 from mnist_lab.errors import Failed
 from mnist_lab.models.dropout import Dropout
+from mnist_lab.models.flatten import FlattenPixels
 from mnist_lab.optimizers import RMSprop
 from mnist_lab.runs import Run, read_config, read_epochs, read_metrics, read_state, read_status
 from mnist_lab.seeding import epoch_seed
@@ -60,7 +61,7 @@ def mlp(width, depth, dropout):
 def cnn(dropout):
     convolutions = [nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3), nn.ReLU()]
     dense = [nn.Linear(3 * 24 * 24, 8), nn.ReLU(), Dropout(dropout), nn.Linear(8, 10)]
-    network = nn.Sequential(*convolutions, nn.Flatten(), *dense)
+    network = nn.Sequential(*convolutions, FlattenPixels(), *dense)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, Classifier
 from mnist_lab.models.dropout import Dropout
+from mnist_lab.models.flatten import FlattenPixels
 from mnist_lab.models.init import init_weights
 
 
@@ -32,9 +33,13 @@ class CNN(Classifier):
         self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
         layers: list[nn.Module] = []
         for num_inputs, num_outputs in zip([1, *channels[:-1]], channels, strict=True):
-            layers += [nn.Conv2d(num_inputs, num_outputs, kernel_size=3), nn.ReLU()]
+            layers += [nn.Conv2d(num_inputs, num_outputs, kernel_size=3), nn.ReLU(inplace=True)]
         side = 28 - 2 * len(channels)  # each convolution takes a pixel from every edge
-        layers += [nn.Flatten(), nn.Linear(channels[-1] * side * side, width), nn.ReLU()]
+        layers += [
+            FlattenPixels(),
+            nn.Linear(channels[-1] * side * side, width),
+            nn.ReLU(inplace=True),
+        ]
         layers += [Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
         self.layers = nn.Sequential(*layers)
         init_weights(self, init)

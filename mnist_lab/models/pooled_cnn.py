@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, Classifier
 from mnist_lab.models.dropout import Dropout
+from mnist_lab.models.flatten import FlattenPixels
 from mnist_lab.models.init import init_weights
 
 
@@ -37,9 +38,17 @@ class PooledCNN(Classifier):
         for num_inputs, num_outputs, kernel in zip(
             [1, *channels[:-1]], channels, kernels, strict=True
         ):
-            layers += [nn.Conv2d(num_inputs, num_outputs, kernel), nn.MaxPool2d(2), nn.ReLU()]
+            layers += [
+                nn.Conv2d(num_inputs, num_outputs, kernel),
+                nn.MaxPool2d(2),
+                nn.ReLU(inplace=True),
+            ]
             side = (side - kernel + 1) // 2
-        layers += [nn.Flatten(), nn.Linear(channels[-1] * side * side, width), nn.ReLU()]
+        layers += [
+            FlattenPixels(),
+            nn.Linear(channels[-1] * side * side, width),
+            nn.ReLU(inplace=True),
+        ]
         layers += [Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
         self.layers = nn.Sequential(*layers)
         init_weights(self, init)
