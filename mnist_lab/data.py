@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64, UInt8
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from mnist_lab.augment import shift
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import signals
 from mnist_lab.sources import Source
@@ -51,11 +52,16 @@ class EpochOrder:
 
 
 class Batches:
-    """A split in batches, on the device that will use them; the last one may be smaller."""
+    """A split in batches, on the device that will use them; the last one may be smaller.
 
-    def __init__(self, split: Split, *, batch_size: int) -> None:
+    Args:
+        max_shift: pixels by which each image is moved at most; for training alone.
+    """
+
+    def __init__(self, split: Split, *, batch_size: int, max_shift: int = 0) -> None:
         self.images, self.labels = split
         self.batch_size = batch_size
+        self.max_shift = max_shift
 
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.batch_size)
@@ -66,6 +72,8 @@ class Batches:
 
     def batch(self, rows: Int64[Tensor, "n"]) -> Batch:
         images = self.images[rows]  # hop 1: uint8 (n, 1, 28, 28)
+        if self.max_shift:
+            images = shift(images, most=self.max_shift)
         return scale(images), self.labels[rows]  # hop 2: float (n, 1, 28, 28); hop 3: the model
 
 
@@ -111,6 +119,7 @@ class MNISTDataModule(LightningDataModule):
     seed with `shuffle_split`. Everything is held on the device of the run, since it is small.
 
     Args:
+        max_shift: pixels by which each training image is moved at most, anew in each epoch.
         seed: of the run; fixes the order of the epochs and the shuffled split.
         settings: those of the group `data` that say where the images are; see `Source`.
     """
@@ -121,12 +130,14 @@ class MNISTDataModule(LightningDataModule):
         batch_size: int,
         val_fraction: float,
         shuffle_split: bool,
+        max_shift: int,
         class_names: Sequence[str],
         seed: int,
         **settings: object,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
+        self.max_shift = max_shift
         self.class_names = list(class_names)
         self.seed = seed
         self.source = Source.of({**settings, "class_names": class_names})
@@ -149,15 +160,19 @@ class MNISTDataModule(LightningDataModule):
     def num_train(self) -> int:
         return len(self.splits["train"][0])
 
-    def batches(self, split: str, *, batch_size: int = EVAL_BATCH_SIZE) -> Batches:
+    def batches(
+        self, split: str, *, batch_size: int = EVAL_BATCH_SIZE, max_shift: int = 0
+    ) -> Batches:
         """A split in its own order, for evaluation and for looking."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         images, labels = self.splits[split]
-        return Batches((images.to(device), labels.to(device)), batch_size=batch_size)
+        return Batches(
+            (images.to(device), labels.to(device)), batch_size=batch_size, max_shift=max_shift
+        )
 
     def train_dataloader(self) -> TrainChunks:
         return TrainChunks(
-            self.batches("train", batch_size=self.batch_size),
+            self.batches("train", batch_size=self.batch_size, max_shift=self.max_shift),
             sampler=EpochOrder(self.num_train, seed=self.seed),
         )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What a command line may say about stored or other images; how they are split is the run's affair.
 OPEN = ("data.root", "data.folder", "data.download")
-SPLITTING = ("batch_size", "val_fraction", "shuffle_split")
+SPLITTING = ("batch_size", "val_fraction", "shuffle_split", "max_shift")
 
 
 @dataclass(frozen=True)

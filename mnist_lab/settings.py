@@ -114,6 +114,12 @@ SETTINGS: dict[str, Setting] = {
     "data.shuffle_split": Setting(
         kind=bool, meaning="draw the validation images by seed, not from the end of the split"
     ),
+    "data.max_shift": Setting(
+        kind=int,
+        meaning="pixels by which each training image is moved at most, anew in each epoch",
+        low=0,
+        high=14,
+    ),
     # model
     "model.init": Setting(
         kind=str,

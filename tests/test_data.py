@@ -39,11 +39,14 @@ def root(tmp_path, idx_folder):
     return tmp_path
 
 
-def module(root, *, seed=0, batch_size=32, val_fraction=0.25, shuffle_split=False, **settings):
+def module(
+    root, *, seed=0, batch_size=32, val_fraction=0.25, shuffle_split=False, max_shift=0, **settings
+):
     return MNISTDataModule(
         batch_size=batch_size,
         val_fraction=val_fraction,
         shuffle_split=shuffle_split,
+        max_shift=max_shift,
         seed=seed,
         **{**PLAIN, "root": str(root), **settings},
     )
@@ -190,6 +193,19 @@ def test_splits_and_batches_equal_a_loop_over_single_images(root):
         assert torch.equal(torch.cat([batch[1] for batch in batches]), split_labels)
     assert data.val_dataloader().batch_size >= 39
     assert [len(batch[0]) for batch in data.test_dataloader()] == [30]
+
+
+def test_only_training_images_are_shifted(root):
+    still, moving = module(root), module(root, max_shift=2)
+    for split in ("train", "val", "test"):
+        ours, theirs = next(iter(moving.batches(split))), next(iter(still.batches(split)))
+        assert torch.equal(ours[0], theirs[0])
+    loaders = [data.train_dataloader() for data in (still, moving, moving)]
+    torch.manual_seed(0)
+    batches = [next(iter(next(iter(loader)))) for loader in loaders]
+    assert torch.equal(batches[0][1], batches[1][1])
+    assert not torch.equal(batches[0][0], batches[1][0])
+    assert not torch.equal(batches[1][0], batches[2][0])
 
 
 def test_every_grey_level_is_scaled_as_torchvision_does():
