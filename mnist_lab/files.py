@@ -71,19 +71,21 @@ def read_bytes(path: Path, *, max_bytes: int) -> bytes:
     return path.read_bytes()
 
 
-def refuse_links_out(folder: Path) -> None:
-    """Refuse a directory with a symbolic link out of it: writing there would change other places.
+def refuse_ways_out(folder: Path) -> None:
+    """Refuse a directory that may be a stranger's, if writing in it could change other places.
 
     Raises:
-        Refused: names the link.
+        Refused: a symbolic link leads out of it, or something in it is neither file nor folder.
     """
     home = os.path.realpath(folder)
     for path, folders, files in os.walk(folder):
         for name in (*folders, *files):
             entry = Path(path, name)
-            target = os.path.realpath(entry) if entry.is_symlink() else home
-            if os.path.commonpath((home, target)) != home:
+            mode = entry.lstat().st_mode
+            if stat.S_ISLNK(mode) and os.path.commonpath((home, os.path.realpath(entry))) != home:
                 raise Refused(f"{entry}: a symbolic link that leads out of {folder}; remove it.")
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+                raise Refused(f"{entry}: neither a file nor a folder; remove it.")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

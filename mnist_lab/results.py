@@ -91,8 +91,6 @@ def read_results(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:
             results.append(read_result(path))
         except Refused as error:
             remarks.append(str(error))
-        except RecursionError:
-            remarks.append(f"{path}: holds a file that is nested without end.")
     for parent in dict.fromkeys(path.parent for path in paths.values()):
         remarks += jobs_to_come(parent)
     return results, remarks

@@ -82,7 +82,11 @@ def resume_run(path: Path, overrides: Sequence[str], *, allow_changes: bool) -> 
     elif status.get("state") == "finished":
         print(f"{path}: finished already, {num_epochs} epochs; trainer.max_epochs=N trains on.")
         return
-    go_on(Run.hold(path), config, allow_changes=allow_changes)
+    run = Run.hold(path)
+    try:
+        go_on(run, config, allow_changes=allow_changes)
+    finally:
+        run.release()
 
 
 def go_on(

@@ -18,7 +18,7 @@ from mnist_lab.config import GROUPS
 from mnist_lab.errors import Refused
 from mnist_lab.files import (
     read_bytes,
-    refuse_links_out,
+    refuse_ways_out,
     remove_leftovers,
     write_atomically,
     write_json,
@@ -26,7 +26,8 @@ from mnist_lab.files import (
 from mnist_lab.settings import SETTINGS, check, leaves
 
 LOCK = ".lock"
-MAX_BYTES = 64 << 20  # of a stored JSON, YAML or CSV file; a sweep of 10,000 jobs has 5 MB
+MAX_BYTES = 64 << 20  # of a stored JSON or CSV file; a sweep of 10,000 jobs has 5 MB
+MAX_CONFIG_BYTES = 256 << 10  # of a config.yaml, which has 3 kB
 
 # What every stored configuration has, whatever the choices of its run.
 REQUIRED = {
@@ -99,10 +100,8 @@ class Run:
         """Lock an existing directory.
 
         Raises:
-            Refused: another process holds it, and which; it cannot be written; or a link in it
-                leads out of it.
+            Refused: another process holds it, and which; or it cannot be written.
         """
-        refuse_links_out(path)
         try:
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -197,7 +196,7 @@ def read_state(path: Path) -> str:
 
 def is_held(path: Path) -> bool:
     try:
-        lock = os.open(path / LOCK, os.O_RDONLY)
+        lock = os.open(path / LOCK, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -238,10 +237,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     import yaml
 
-    refuse_links_out(path)
+    refuse_ways_out(path)
     file = path / "config.yaml"
     try:
-        text = read_bytes(file, max_bytes=MAX_BYTES).decode()
+        text = read_bytes(file, max_bytes=MAX_CONFIG_BYTES).decode()
         events = yaml.parse(text, yaml.SafeLoader) if "&" in text else ()
         if any(isinstance(event, yaml.AliasEvent) for event in events):
             raise ValueError("it has aliases: a few lines of them can stand for billions")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def main():
     task, *arguments = sys.argv[1:]
-    {"checkpoints": write_checkpoints, "claim": claim}[task](*map(Path, arguments))
+    {"checkpoints": write_checkpoints, "claim": claim, "load": load}[task](*map(Path, arguments))
 
 
 def write_checkpoints(path):
@@ -29,3 +29,10 @@ def claim(parent, go):
     while not go.exists():
         time.sleep(0.001)
     print(Run.claim_new(parent).path)
+
+
+def load(path):
+    """Load a checkpoint without saying how far it is trusted."""
+    import torch
+
+    torch.load(path)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mnist_lab.config import check_override, parsed_overrides
 from mnist_lab.errors import Refused
-from mnist_lab.files import write_json
+from mnist_lab.files import refuse_ways_out, write_json
 from mnist_lab.runs import Run, read_json, read_state, refuse_interpolations
 from mnist_lab.settings import check, leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
@@ -90,6 +90,7 @@ class Sweep:
         Raises:
             Refused: no sweep, in use (and by whom), or a sweep.json that cannot be trusted.
         """
+        refuse_ways_out(path)
         document = read_sweep(path)
         jobs = read_jobs(path, document)
         return cls(Run.hold(path), document, jobs)
