@@ -15,7 +15,7 @@ from browser import Browser, Point, server
 
 def arc(x: float, y: float, radius: float, start: float, end: float) -> list[Point]:
     """Points of a circle's arc, in degrees clockwise from the right."""
-    angles = [math.radians(start + (end - start) * k / 24) for k in range(25)]
+    angles = [math.radians(start + (end - start) * k / 60) for k in range(61)]
     return [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
 
 

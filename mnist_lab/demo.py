@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.console import printable, progress_bar
 from mnist_lab.errors import Refused
+from mnist_lab.evaluate import one_run
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code
@@ -42,20 +42,24 @@ def demo_command(args: Sequence[str]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run directory")
     parser.add_argument(
-        "overrides", nargs="*", metavar="data.root=DIR", help="where the run's images are now"
+        "run",
+        nargs="+",
+        metavar="RUN_DIR",
+        help="a run directory; data.root=DIR, given as an argument of its own, says where the "
+        "run's images are now",
     )
     parser.add_argument("--port", type=int, default=8000, help="of 127.0.0.1 (8000)")
     parser.add_argument("--checkpoint", choices=CHECKPOINTS, default="last")
     options = parser.parse_intermixed_args(list(args))
     if not 0 <= options.port <= 65_535:
         raise Refused(f"--port {options.port}: allowed is a whole number from 0 to 65535.")
-    run = TrainedRun.find(options.run, checkpoint=options.checkpoint)
+    path, overrides = one_run(options.run)
+    run = TrainedRun.find(path, checkpoint=options.checkpoint)
     from mnist_lab.server import ADDRESS, application, bind, serve
 
     with bind(options.port) as listener:
-        data = own_data(run.path, run.config, options.overrides)
+        data = own_data(run.path, run.config, overrides)
         if run.caveat:
             print(run.caveat, file=sys.stderr)
         reader = drawing_reader(run, data)

@@ -77,8 +77,7 @@ def evaluate_command(args: Sequence[str]) -> None:
         help="for one run: write what its last hidden layer gives for TensorBoard's projector",
     )
     options = parser.parse_intermixed_args(list(args))
-    overrides = [text for text in options.runs if text.startswith("data.") and "=" in text]
-    paths = [Path(text) for text in options.runs if text not in overrides]
+    paths, overrides = paths_and_overrides(options.runs)
     if len(paths) not in (1, 2):
         raise Refused(f"{len(paths)} run directories: allowed are one, or two to compare.")
     if options.projector and len(paths) != 1:
@@ -109,6 +108,19 @@ def evaluate_command(args: Sequence[str]) -> None:
             compare(runs, data, folder, screen, split=options.split, limit=options.mistakes)
     except OSError as error:
         raise Failed("disk", f"{error.filename or folder}: {error.strerror}.") from None
+
+
+def paths_and_overrides(texts: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell `data.root=DIR` and the like from the files and directories of a command line."""
+    overrides = [text for text in texts if text.startswith("data.") and "=" in text]
+    return [Path(text) for text in texts if text not in overrides], overrides
+
+
+def one_run(texts: Sequence[str]) -> tuple[Path, list[str]]:
+    paths, overrides = paths_and_overrides(texts)
+    if len(paths) != 1:
+        raise Refused(f"{len(paths)} run directories: allowed is one.")
+    return paths[0], overrides
 
 
 def find_data(

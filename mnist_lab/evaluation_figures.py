@@ -199,7 +199,7 @@ def show_neighbours(
     for k, each in enumerate(neighbours):
         top, left = k // columns * TILE_HEIGHT, k % columns * TILE_WIDTH + MARGIN
         canvas[top : top + 28, left : left + 28] = each.image
-        name = short(class_names[each.label], limit=6)
+        name = short(class_names[each.label], limit=8)
         axes.text(left + 14, top + 29, name, fontsize=7, ha="center", va="top")
     show(axes, canvas, cmap="gray_r")
     axes.set_title("nearest training images", fontsize=8)

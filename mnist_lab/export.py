@@ -8,13 +8,13 @@ import operator
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
+from mnist_lab.evaluate import one_run
 from mnist_lab.files import write_atomically, write_json
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.runs import read_metrics, read_state
@@ -53,9 +53,12 @@ def export_command(args: Sequence[str]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run directory")
     parser.add_argument(
-        "overrides", nargs="*", metavar="data.root=DIR", help="where the run's images are now"
+        "run",
+        nargs="+",
+        metavar="RUN_DIR",
+        help="a run directory; data.root=DIR, given as an argument of its own, says where the "
+        "run's images are now",
     )
     parser.add_argument(
         "--checkpoint",
@@ -64,8 +67,9 @@ def export_command(args: Sequence[str]) -> None:
         help="the last epoch's weights (the default) or those of the best in validation",
     )
     options = parser.parse_intermixed_args(list(args))
-    run = TrainedRun.find(options.run, checkpoint=options.checkpoint)
-    data = own_data(run.path, run.config, options.overrides)
+    path, overrides = one_run(options.run)
+    run = TrainedRun.find(path, checkpoint=options.checkpoint)
+    data = own_data(run.path, run.config, overrides)
     screen = Screen(highlight=False, markup=False, soft_wrap=True)
     if run.caveat:
         screen.print(run.caveat)

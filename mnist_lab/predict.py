@@ -11,6 +11,7 @@ import numpy as np
 
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
+from mnist_lab.evaluate import paths_and_overrides
 from mnist_lab.prediction import Prediction, as_csv, as_json, as_table
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.signals import listen
@@ -79,8 +80,7 @@ def predict_command(args: Sequence[str]) -> None:
     parser.add_argument("--checkpoint", choices=CHECKPOINTS, default="last")
     options = parser.parse_intermixed_args(list(args))
 
-    overrides = [text for text in options.images if text.startswith("data.") and "=" in text]
-    paths = [Path(text) for text in options.images if text not in overrides]
+    paths, overrides = paths_and_overrides(options.images)
     run = TrainedRun.find(options.run, checkpoint=options.checkpoint)
     if options.show is not None:
         refuse_to_overwrite(options.show)
@@ -92,8 +92,11 @@ def predict_command(args: Sequence[str]) -> None:
             f"--neighbours {options.neighbours}: allowed is a whole number from 0 to "
             f"{MAX_NEIGHBOURS}."
         )
+    if options.seed is not None and options.random is None:
+        raise Refused(f"--seed {options.seed}: draws the images of --random; add it.")
+    needs_data = wanted or options.neighbours or overrides
+    data = own_data(run.path, run.config, overrides) if needs_data else None
     predictions = read_pictures(paths)
-    data = own_data(run.path, run.config, overrides) if wanted or options.neighbours else None
     if data is not None:
         predictions += test_items(data, options.index, options.random, seed=options.seed)
     if run.caveat:

@@ -233,6 +233,15 @@ def test_a_port_in_use_is_refused(run: Path, port: int) -> None:
         demo_command([str(run), "--port", "65536"])
 
 
+@pytest.mark.parametrize("verb", ["demo", "export"])
+def test_help_comes_without_torch(verb: str, light_verbs: Warm, tmp_path: Path) -> None:
+    ended = light_verbs.run(f"mnist_lab.{verb}", "--help", cwd=tmp_path)
+    assert ended.code == 0, ended.stderr
+    assert f"mnist-{verb} RUN_DIR" in ended.stdout
+    ended = light_verbs.run(f"mnist_lab.{verb}", "a", "b", cwd=tmp_path)
+    assert (ended.code, ended.stderr) == (2, "2 run directories: allowed is one.\n")
+
+
 @pytest.fixture(scope="module")
 def window() -> Iterator[Any]:
     with browser.Browser.started() as window:
@@ -318,6 +327,26 @@ def test_neither_place_nor_size_matters(window: Any, port: int) -> None:
         check_shown(window, port)
         seen.append(window.run(SHOWN)["seen"][::4])  # red; the rest is the same or opacity
     assert np.corrcoef(seen)[0].min() > 0.95
+
+
+@chromium
+def test_nothing_is_sent_that_is_not_on_the_paper(window: Any, port: int) -> None:
+    window.resize(1000, 760)
+    opened(window, port)
+    window.draw("#paper", [(0.5, 0.3), (0.5, 0.9), (1.4, 0.9)], lift=False)  # over the edge
+    check_shown(window, port)
+    assert window.run("return Math.max(...strokes.flat(2))") == 588  # pixels of the paper
+    window.run("clearPaper()")  # as Escape does, with the pen still down
+    window.run("paper.addEventListener('pointermove', (event) => { window.at = event.clientX; })")
+    moved = {"type": "mouseMoved", "button": "left", "buttons": 1, "y": 200}
+    for x in (150, 250):
+        window.devtools("Input.dispatchMouseEvent", x=x, **moved)
+        window.wait_until("return window.at === arguments[0]", x)
+    inked = "return ink.getImageData(0, 0, 588, 588).data.some((level) => level < 255)"
+    assert not window.run(inked)
+    window.draw("#paper", SEVEN)
+    assert window.run(inked)
+    check_shown(window, port)
 
 
 @chromium

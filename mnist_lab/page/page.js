@@ -7,6 +7,8 @@ const FILL = 0.8; // of them that the digit takes, however large it was drawn
 const PEN_SENT = 1 / 7; // width of the pen there, as a share of the digit's longer side
 const SMALLEST = 1 / 8; // share of the paper: anything smaller counts as that large
 
+const NO_ANSWER = "No answer: is mnist-demo still running?";
+
 const element = (id) => document.getElementById(id);
 const paper = element("paper");
 const ink = paper.getContext("2d");
@@ -19,6 +21,7 @@ let sheet = 0; // counts sheets of paper: an answer to an old one comes too late
 let version = 0; // counts changes of the drawing
 let asking = false;
 let strokes = []; // lists of points, in pixels of the paper
+const pens = new Map(); // pointer -> the stroke that it draws
 
 function clearPaper() {
   ink.fillStyle = "#fff";
@@ -26,17 +29,19 @@ function clearPaper() {
   sheet += 1;
   version += 1;
   strokes = [];
+  pens.clear(); // a pen that is down draws again once it was lifted
   element("hint").hidden = false;
   say("");
   showNothing();
 }
 
+// Where a pen is; beyond the paper's edge it draws along the edge, so that all ink is seen.
 function point(event) {
   const box = paper.getBoundingClientRect();
   return [
     ((event.clientX - box.left) / box.width) * paper.width,
     ((event.clientY - box.top) / box.height) * paper.height,
-  ];
+  ].map((each) => Math.min(Math.max(each, 0), paper.width));
 }
 
 function line(context, points, width) {
@@ -48,8 +53,6 @@ function line(context, points, width) {
   for (const each of points) context.lineTo(...each);
   context.stroke();
 }
-
-const pens = new Map(); // pointer -> the stroke that it draws
 
 function move(event) {
   const stroke = pens.get(event.pointerId);
@@ -114,7 +117,7 @@ async function ask() {
       if (reply.ok) show(answer);
       say(reply.ok ? "" : answer.error);
     } catch {
-      say("No answer: is mnist-demo still running?");
+      say(NO_ANSWER);
     }
   } while (asked !== version);
   asking = false;
@@ -199,4 +202,4 @@ async function start() {
   clearPaper();
 }
 
-start();
+start().catch(() => say(NO_ANSWER));
