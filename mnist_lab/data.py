@@ -71,10 +71,12 @@ class Batches:
         yield from map(self.batch, rows.split(self.batch_size))
 
     def batch(self, rows: Int64[Tensor, "n"]) -> Batch:
-        images = self.images[rows]  # hop 1: uint8 (n, 1, 28, 28)
+        # index_select: a tenth of the time that images[rows] takes
+        images = self.images.index_select(0, rows)  # hop 1: uint8 (n, 1, 28, 28)
         if self.max_shift:
             images = shift(images, most=self.max_shift)
-        return scale(images), self.labels[rows]  # hop 2: float (n, 1, 28, 28); hop 3: the model
+        labels = self.labels.index_select(0, rows)
+        return scale(images), labels  # hop 2: float (n, 1, 28, 28); hop 3: the model
 
 
 class Chunk:

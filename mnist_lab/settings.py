@@ -285,12 +285,12 @@ BUILDABLE = frozenset(
         "mnist_lab.models.linear.Linear",
         "mnist_lab.models.mlp.MLP",
         "mnist_lab.models.pooled_cnn.PooledCNN",
+        "mnist_lab.optimizers.Adam",
+        "mnist_lab.optimizers.AdamW",
         "mnist_lab.optimizers.RMSprop",
         "mnist_lab.schedules.constant",
         "mnist_lab.schedules.cosine",
         "mnist_lab.schedules.one_cycle",
-        "torch.optim.Adam",
-        "torch.optim.AdamW",
         "torch.optim.SGD",
     }
 )

@@ -25,7 +25,7 @@ YAMLS = [path for path in conf_dir().rglob("*.yaml") if path != conf_dir() / OWN
 # What the recipes' authors wrote: optimizer, its settings, batch, epochs, first weights, dropout,
 # images trained on. Written down here a second time, so that no figure in conf/ drifts.
 RMSPROP = ("mnist_lab.optimizers.RMSprop", {"lr": 0.001, "alpha": 0.9, "eps": 1e-7})
-ADAM = ("torch.optim.Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-7})
+ADAM = ("mnist_lab.optimizers.Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-7})
 SGD = ("torch.optim.SGD", {"lr": 0.01})
 RECIPES = {
     "mlp_512x2_dropout": (*RMSPROP, 32, 20, "glorot", 0.2, 60_000),
