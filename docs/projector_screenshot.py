@@ -7,10 +7,11 @@ browser.py says what else.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
-from browser import Browser
-from tensorboard_screenshot import tensorboard
+from browser import PATIENCE_S, Browser
+from tensorboard_screenshot import ask, tensorboard
 
 # The projector lies in a frame in a frame, and its parts in nested shadow roots; the
 # share of the variance comes with the points.
@@ -26,9 +27,19 @@ return texts.some((text) => /Total variance described: [\\d.]+%/.test(text));
 """
 
 
+def wait_until_active(address: str) -> None:
+    """Wait until TensorBoard has read the features; a page that is opened before stays empty."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not ask(f"{address}/data/plugins_listing")["projector"]["enabled"]:
+        if time.monotonic() > deadline:
+            raise TimeoutError("TensorBoard finds nothing for its projector")
+        time.sleep(0.5)
+
+
 def main(run_dir: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tensorboard(run_dir) as address, Browser.started() as browser:
+        wait_until_active(address)
         browser.resize(1400, 800)
         browser.open(f"{address}/#projector")
         browser.wait_until(PROJECTED)
