@@ -9,9 +9,9 @@ import torch
 from jaxtyping import UInt8
 
 from mnist_lab.answers import log_probs
+from mnist_lab.ink import to_mnist
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.neighbours import TrainingImages, features
-from mnist_lab.pictures import to_mnist
 
 SIDE = 140  # pixels a side of a drawing as the page sends it: 5 for each of MNIST's
 NUM_NEIGHBOURS = 8

@@ -22,7 +22,7 @@ from torchmetrics.classification import (
 from mnist_lab.answers import Answers
 from mnist_lab.files import write_atomically
 from mnist_lab.models.classifier import NUM_CLASSES
-from mnist_lab.statistics import calibration, mcnemar, wilson
+from mnist_lab.proportions import calibration, mcnemar, wilson
 
 LEVEL = 0.95  # of the interval for the accuracy
 NUM_BINS = 15  # of the calibration error, as Guo et al. (2017) have it

@@ -14,7 +14,8 @@ import numpy as np
 from rich.table import Table
 
 from mnist_lab.console import printable
-from mnist_lab.pictures import PictureError, load_picture, to_mnist
+from mnist_lab.ink import to_mnist
+from mnist_lab.pictures import PictureError, load_picture
 from mnist_lab.sources import Splits
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from mnist_lab.demo import demo_command
 from mnist_lab.drawing import SIDE
 from mnist_lab.errors import Refused
 from mnist_lab.idx import read_split
-from mnist_lab.pictures import to_mnist
+from mnist_lab.ink import to_mnist
 
 # The browser serves the pictures of the README, too, and is no part of the package.
 sys.path.append(str(Path(__file__).parents[1] / "docs"))

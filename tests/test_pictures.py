@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from torch import nn
 
-from mnist_lab.pictures import MAX_BYTES, PictureError, find_ink, load_picture, to_mnist
+from mnist_lab.ink import find_ink, to_mnist
+from mnist_lab.pictures import MAX_BYTES, PictureError, load_picture
 from mnist_lab.sources import read_embedded
 
 ORIENTATION = 0x0112

@@ -19,7 +19,8 @@ from tiny_run import train_run, write_data_set
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.evaluation_figures import predictions_figure
 from mnist_lab.idx import read_split
-from mnist_lab.pictures import load_picture, to_mnist
+from mnist_lab.ink import to_mnist
+from mnist_lab.pictures import load_picture
 from mnist_lab.predict import ask, predict_command, read_pictures
 from mnist_lab.prediction import COLUMNS, Prediction
 from mnist_lab.sources import Splits
