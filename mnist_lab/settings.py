@@ -215,7 +215,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "threads": Setting(
         kind=int,
-        meaning="CPU threads of the run, at most one a core; null: by the size of the network",
+        meaning="CPU threads of the run, at most one a core; null: one",
         low=1,
         high=1_024,  # a run from a larger machine is read and resumed here all the same
         optional=True,

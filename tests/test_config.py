@@ -146,8 +146,10 @@ def test_defaults_of_the_plain_run():
     assert config["seed"] == 0
 
 
-def test_every_experiment_is_in_the_published_table():
-    assert set(RECIPES) == set(choices("experiment"))
+def test_every_experiment_is_in_the_published_table_or_our_own():
+    assert {*RECIPES, "fast_99", "fast_994"} == set(choices("experiment"))
+    shipped = compose(["sweep=published"]).hydra.sweeper.params.experiment
+    assert set(RECIPES) == set(shipped.split(","))
 
 
 @pytest.mark.parametrize("name", RECIPES)

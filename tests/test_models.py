@@ -33,6 +33,8 @@ NUM_PARAMS = {
     "experiment=mlp_100": 79_510,
     "experiment=mlp_25x2": 20_535,
     "experiment=cnn_12_20": 290_585,
+    "experiment=fast_99": 215_194,
+    "experiment=fast_994": 130_698,
 }
 MODELS = choices("model")
 
