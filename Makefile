@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test lint bench
+.PHONY: train test lint bench chaos audit
 
 train: .venv/ready
 	$(BIN)/mnist-train $(ARGS)
@@ -19,6 +19,15 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Faults by the hundred, up to 20 minutes; the table goes to docs/chaos.md.
+chaos: .venv/ready
+	PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py $(ARGS)
+
+# Known advisories about what is installed, asked of the package index: needs the network.
+audit: .venv/ready
+	$(BIN)/python -m pip install --quiet --editable '.[audit]'
+	$(BIN)/pip-audit --local --skip-editable $(ARGS)
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
