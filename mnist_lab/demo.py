@@ -38,6 +38,7 @@ def main() -> None:
 def demo_command(args: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="mnist-demo",
+        usage="%(prog)s [-h] [--port PORT] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
         description="Serve a page on which a run's network reads what is drawn.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

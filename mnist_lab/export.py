@@ -49,6 +49,7 @@ def main() -> None:
 def export_command(args: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="mnist-export",
+        usage="%(prog)s [-h] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
         description="Write a run's network as ONNX and torch.export files.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
