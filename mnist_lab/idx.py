@@ -4,6 +4,7 @@ The format: LeCun, Cortes & Burges, "The MNIST database of handwritten digits", 
 "File formats".
 """
 
+import contextlib
 import hashlib
 import math
 import stat
@@ -47,8 +48,9 @@ def parse_idx(raw: bytes | bytearray) -> npt.NDArray[np.uint8]:
 def find_idx(folder: Path, name: str) -> Path | None:
     """`name` or else `name`.gz in `folder`, None where neither is there."""
     for path in (folder / name, folder / f"{name}.gz"):
-        if path.exists():
-            return path
+        with contextlib.suppress(OSError):  # too long a name, or no permission to look
+            if path.exists():
+                return path
     return None
 
 

@@ -70,8 +70,8 @@ def load_picture(path: Path) -> Grey:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             _refuse_large(image, len(data))
             image.load()
-        # A TIFF is turned by Pillow itself on loading and then says so.
-        turn = TRANSPOSITIONS.get(image.getexif().get(EXIF_ORIENTATION, 1))
+            # A TIFF is turned by Pillow itself on loading and then says so.
+            turn = TRANSPOSITIONS.get(image.getexif().get(EXIF_ORIENTATION, 1))
         return _grey_levels(image if turn is None else image.transpose(turn))
     except PictureError:
         raise

@@ -87,8 +87,9 @@ class Run:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refused(f"{path}: cannot be written ({error.strerror}).") from None
+        except (OSError, ValueError) as error:  # a ValueError: there is a NUL in the name
+            why = error.strerror if isinstance(error, OSError) else error
+            raise Refused(f"{path}: cannot be written ({why}).") from None
         run = cls.hold(path)
         if (path / "status.json").exists():
             run.release()

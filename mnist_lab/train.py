@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,11 @@ def exit_code(command: Any) -> int:
     except Interrupted as error:
         print(f"interrupted by {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"{str(error.filename)[:80]}...: {error.strerror}.", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from loky.process_executor import BrokenProcessPool
 from sweeps import (
+    SECRET,
     children,
     contents,
     only_sweep,
@@ -60,17 +61,18 @@ def test_a_job_alone_ends_with_the_weights_that_it_has_in_a_sweep(tmp_path, sett
 
 
 def test_a_crash_costs_its_own_job_only_and_can_be_retried(tmp_path, settings, reference):
-    faults = "001:kill,004:exit,007:raise"
+    faults = "001:kill,004:exit,007:raise,009:oom"
     code, output = run("train", "-m", *settings, *GRID, *POOL, cwd=tmp_path, faults=faults)
     sweep = only_sweep(tmp_path)
     jobs = job_paths(sweep)
-    bad = {1, 4, 7}
+    bad = {1, 4, 7, 9}
     assert code == 1
-    assert "9 finished, 3 failed, 0 to do" in output
+    assert "8 finished, 4 failed, 0 to do" in output
     for line in ("killed by SIGKILL", "ended with exit code 0", "RuntimeError: a bug in a model"):
         assert line in output
+    assert "the GPU's memory is too small for data.batch_size=" in output
     assert states(sweep) == {n: "failed" if n in bad else "finished" for n in range(12)}
-    assert [status(sweep, n)["reason"] for n in sorted(bad)] == ["killed", "exit", "error"]
+    assert [status(sweep, n)["reason"] for n in sorted(bad)] == ["killed", "exit", "error", "oom"]
     for number, text in ((1, "SIGKILL"), (4, "exit code 0"), (7, "Traceback (most recent call")):
         assert text in (jobs[number] / "train.log").read_text()
     for number in set(jobs) - bad:
@@ -80,14 +82,15 @@ def test_a_crash_costs_its_own_job_only_and_can_be_retried(tmp_path, settings, r
 
     code, output = run("resume", sweep, "--retry-failed", cwd=tmp_path)
     assert code == 0
-    assert "going on with 3 of 12 jobs" in output
-    assert "[3/3]" in output  # in the pool, as before
+    assert "going on with 4 of 12 jobs" in output
+    assert "[4/4]" in output  # in the pool, as before
     assert {number: contents(jobs[number]) for number in finished} == finished
     assert {path.name: weights(path) for path in jobs.values()} == reference
     for number in bad:
         assert (jobs[number] / "train.1.log").exists()
         assert status(sweep, number)["state"] == "finished"
         assert "reason" not in status(sweep, number)
+    assert not [path for path, text in contents(tmp_path).items() if SECRET.encode() in text]
 
 
 def test_a_killed_sweep_leaves_no_worker_and_ends_as_if_undisturbed(tmp_path, settings, reference):

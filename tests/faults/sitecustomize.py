@@ -21,6 +21,10 @@ def trip(fault, received):
         os._exit(0)
     if fault == "raise":
         raise RuntimeError("a bug in a model")
+    if fault == "oom":
+        import torch
+
+        raise torch.OutOfMemoryError("CUDA out of memory.")
     end = time.monotonic() + LINGER_S
     while fault == "hang" or (fault == "linger" and not received()):
         assert time.monotonic() < end
