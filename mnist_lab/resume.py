@@ -10,7 +10,7 @@ from typing import Any
 
 from mnist_lab.config import parsed_overrides
 from mnist_lab.errors import Refused
-from mnist_lab.runs import Run, read_config, read_epochs, read_status
+from mnist_lab.runs import Run, is_held, read_config, read_epochs, read_status
 from mnist_lab.settings import SETTINGS, check, leaves, nearest
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code, train_job, with_hydra
@@ -55,6 +55,8 @@ def resume_command(args: Sequence[str]) -> None:
         "--retry-failed", action="store_true", help="of a sweep: start failed jobs afresh, too"
     )
     options = parser.parse_intermixed_args(args)
+    if is_held(options.directory):
+        Run.hold(options.directory).release()  # refuses, before seconds of imports
     if (options.directory / "sweep.json").exists():
         if options.allow_changes:
             raise Refused("--allow-changes: for a single run; the jobs of a sweep stay as planned.")
