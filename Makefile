@@ -9,7 +9,7 @@ train: .venv/ready
 	$(BIN)/mnist-train $(ARGS)
 
 test: .venv/ready
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # Speed beside a bare loop, plain Lightning and Keras; ARGS=--help says what can be chosen.
 bench: .venv/ready .venv-bench/ready

@@ -190,8 +190,8 @@ def epoch_line(row: Mapping[str, float], max_epochs: int) -> str:
 
 def result_table(metrics: Mapping[str, Any], directory: Path) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")  # a path is of use only as a whole
     best = "-"
     if "test/acc_best" in metrics:
         best = f"{percent(metrics['test/acc_best'])}  (epoch {metrics['best_epoch']})"
