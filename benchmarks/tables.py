@@ -31,7 +31,8 @@ MEMORY_AIM = 1.3  # times importing torch and lightning plus the data at most
 
 EPOCH_TEXT = """\
 Each competitor trains in a process of its own, a stretch at a time, in turn and in rotated order.
-An epoch's time is steps x seconds a step of a stretch + what the epoch's start and end cost.
+An epoch's time is steps x seconds a step of a stretch + what the epoch's start and end cost (the
+quickest of them, since a process that waited long for its turn may find its memory reclaimed).
 Ratios are taken within a round; median (quartiles). `rounds` leaves out the first, a warm-up.
 """
 
