@@ -24,10 +24,12 @@ lint: .venv/ready
 chaos: .venv/ready
 	PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py $(ARGS)
 
-# Known advisories about what is installed, asked of the package index: needs the network.
+# Known advisories about what is installed, asked of the package index: needs the network, and
+# fails for a package of which the index tells nothing.
 audit: .venv/ready
 	$(BIN)/python -m pip install --quiet --editable '.[audit]'
-	$(BIN)/pip-audit --local --skip-editable $(ARGS)
+	$(BIN)/python -m pip freeze --exclude-editable > .venv/installed
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement .venv/installed $(ARGS)
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
