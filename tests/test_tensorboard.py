@@ -91,7 +91,7 @@ def test_a_run_holds_each_figure_once_and_no_experiment_summary(sweep: Path):
     start = session(run, start=True).hparams
     assert (start["model.width"].number_value, start["seed"].number_value) == (8, 3)
     assert (start["optimizer"].string_value, start["data"].string_value) == ("adam", "mnist_5k")
-    assert start["optimizer.fused"].string_value == "true"
+    assert start["data.shuffle_split"].string_value == "false"
     assert not {"threads", "data.root", "trainer.accelerator"} & start.keys()
     assert session(run, start=False).status == 1  # STATUS_SUCCESS
 
