@@ -128,6 +128,9 @@ def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
                 epochs[result.path] = read_epochs(result.path)
             except (Refused, csv.Error) as error:
                 print(f"{error} Its curve is not drawn.", file=sys.stderr)
+    if folder.is_symlink() and not asked:  # a stranger's sweep must not lead out of itself
+        print(f"No plots: {folder}: a symbolic link; --out FOLDER names another", file=sys.stderr)
+        return
     try:
         paths = draw(found, epochs, folder)
     except OSError as error:

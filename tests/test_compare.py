@@ -516,7 +516,12 @@ def test_plots_go_beside_one_folder_for_people_only(sweep: Path, tmp_path: Path,
     assert "No plots" in capsys.readouterr().err
     with pytest.raises(Refused, match="comparison: cannot be written"):
         compare_command([str(folder), "--out", str(folder / "comparison")])
-    capsys.readouterr()
+    (folder / "comparison").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "comparison").symlink_to(tmp_path / "elsewhere")
+    compare_command([str(folder)])
+    assert "a symbolic link" in capsys.readouterr().err
+    assert not [*(tmp_path / "elsewhere").iterdir()]
     compare_command([str(folder), "--format", "csv", "--out", str(tmp_path / "plots")])
     assert (tmp_path / "plots" / "cost.png").exists()
     assert capsys.readouterr().out.startswith("rank,optimizer,model.width,n,val/acc,")
