@@ -62,8 +62,8 @@ class Adam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        if not self.state:
-            return super().step(closure)  # makes the state
+        if closure is not None or not self.state:
+            return super().step(closure)  # the first one makes the state
         return fused_step(self)
 
 
@@ -108,11 +108,11 @@ class RMSprop(torch.optim.Adam):
                 }
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:  # noqa: ARG002
+    def step(self, closure: Any = None) -> Any:
         squares: list[Tensor] = [
             self.state[weight]["exp_avg_sq"]
             for group in self.param_groups
             for weight in group["params"]
         ]
         torch._foreach_add_(squares, self.refill)
-        return fused_step(self)
+        return fused_step(self) if closure is None else super().step(closure)

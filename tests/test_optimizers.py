@@ -135,3 +135,20 @@ def test_state_saved_and_loaded_mid_way_goes_on_bitwise(name, tmp_path):
     fresh = [weight.detach().clone().requires_grad_() for weight in weights]
     ended = descend(constructor(f"optimizer={name}")(fresh), fresh, steps[7:])
     assert torch.equal(ended[0], whole[0]) == (name == "sgd")
+
+
+@pytest.mark.parametrize("name", choices("optimizer"))
+def test_a_closure_gives_the_gradients_of_every_step(name):
+    weights, reference = start(), start()
+    expected = descend(constructor(f"optimizer={name}")(reference), reference, gradients(steps=5))
+    optimizer = constructor(f"optimizer={name}")(weights)
+    for number, step in enumerate(gradients(steps=5)):
+
+        def closure(number=number, step=step):
+            for weight, gradient in zip(weights, step, strict=True):
+                weight.grad = torch.tensor(gradient, dtype=weight.dtype)
+            return number
+
+        assert optimizer.step(closure) == number
+    for ours, theirs in zip(weights, expected, strict=True):
+        torch.testing.assert_close(ours.detach(), theirs, rtol=0, atol=1e-13)
