@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.console import printable, progress_bar
 from mnist_lab.errors import Refused
-from mnist_lab.evaluate import one_run
+from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code
-from mnist_lab.trained import CHECKPOINTS, TrainedRun
+from mnist_lab.trained import TrainedRun
 
 if TYPE_CHECKING:
     from mnist_lab.drawing import DrawingReader
@@ -43,15 +43,9 @@ def demo_command(args: Sequence[str]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "run",
-        nargs="+",
-        metavar="RUN_DIR",
-        help="a run directory; data.root=DIR, given as an argument of its own, says where the "
-        "run's images are now",
-    )
+    add_one_run(parser)
     parser.add_argument("--port", type=int, default=8000, help="of 127.0.0.1 (8000)")
-    parser.add_argument("--checkpoint", choices=CHECKPOINTS, default="last")
+    add_checkpoint(parser)
     options = parser.parse_intermixed_args(list(args))
     if not 0 <= options.port <= 65_535:
         raise Refused(f"--port {options.port}: allowed is a whole number from 0 to 65535.")

@@ -14,11 +14,12 @@ from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.evaluation_tables import class_table, figure_table, pair_table, print_list
 from mnist_lab.files import write_json
+from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
 from mnist_lab.run_data import RunData, data_seen, other_data, own_data
 from mnist_lab.runs import is_held, read_epochs, read_json
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code
-from mnist_lab.trained import CHECKPOINTS, TrainedRun
+from mnist_lab.trained import TrainedRun
 
 if TYPE_CHECKING:
     from mnist_lab.answers import Answers
@@ -53,12 +54,7 @@ def evaluate_command(args: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="one run directory, or two")
-    parser.add_argument(
-        "--checkpoint",
-        choices=CHECKPOINTS,
-        default="last",
-        help="the last epoch's weights (the default) or those of the best in validation",
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--split", choices=("test", "val", "train"), default="test", help="test by default"
     )
@@ -108,19 +104,6 @@ def evaluate_command(args: Sequence[str]) -> None:
             compare(runs, data, folder, screen, split=options.split, limit=options.mistakes)
     except OSError as error:
         raise Failed("disk", f"{error.filename or folder}: {error.strerror}.") from None
-
-
-def paths_and_overrides(texts: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Tell `data.root=DIR` and the like from the files and directories of a command line."""
-    overrides = [text for text in texts if text.startswith("data.") and "=" in text]
-    return [Path(text) for text in texts if text not in overrides], overrides
-
-
-def one_run(texts: Sequence[str]) -> tuple[Path, list[str]]:
-    paths, overrides = paths_and_overrides(texts)
-    if len(paths) != 1:
-        raise Refused(f"{len(paths)} run directories: allowed is one.")
-    return paths[0], overrides
 
 
 def find_data(

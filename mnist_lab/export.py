@@ -14,13 +14,13 @@ from rich.table import Table
 
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
-from mnist_lab.evaluate import one_run
 from mnist_lab.files import write_atomically, write_json
+from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.runs import read_metrics, read_state
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code
-from mnist_lab.trained import CHECKPOINTS, TrainedRun
+from mnist_lab.trained import TrainedRun
 
 if TYPE_CHECKING:
     from mnist_lab.models.classifier import Classifier
@@ -54,19 +54,8 @@ def export_command(args: Sequence[str]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "run",
-        nargs="+",
-        metavar="RUN_DIR",
-        help="a run directory; data.root=DIR, given as an argument of its own, says where the "
-        "run's images are now",
-    )
-    parser.add_argument(
-        "--checkpoint",
-        choices=CHECKPOINTS,
-        default="last",
-        help="the last epoch's weights (the default) or those of the best in validation",
-    )
+    add_one_run(parser)
+    add_checkpoint(parser)
     options = parser.parse_intermixed_args(list(args))
     path, overrides = one_run(options.run)
     run = TrainedRun.find(path, checkpoint=options.checkpoint)

@@ -11,12 +11,12 @@ import numpy as np
 
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
-from mnist_lab.evaluate import paths_and_overrides
 from mnist_lab.prediction import Prediction, as_csv, as_json, as_table
+from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code
-from mnist_lab.trained import CHECKPOINTS, TrainedRun
+from mnist_lab.trained import TrainedRun
 
 EXAMPLES = """\
 examples:
@@ -77,7 +77,7 @@ def predict_command(args: Sequence[str]) -> None:
         help="show so many training images, those nearest in the network's last hidden layer",
     )
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    parser.add_argument("--checkpoint", choices=CHECKPOINTS, default="last")
+    add_checkpoint(parser)
     options = parser.parse_intermixed_args(list(args))
 
     paths, overrides = paths_and_overrides(options.images)
