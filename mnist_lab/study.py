@@ -15,6 +15,7 @@ from mnist_lab.groups import Group, grouped, pooled, short, shown, varied
 from mnist_lab.hparams import NAMES, Value
 from mnist_lab.results import Result
 from mnist_lab.settings import nearest
+from mnist_lab.verdict import verdict
 
 LEVEL = 0.95  # of every interval
 METRIC = "val/acc"  # what ranks unless the user says otherwise
@@ -123,7 +124,7 @@ def study(
             statistics.best_against(runs, baseline=base, higher_is_better=higher, level=LEVEL)
         ),
         verdict=tuple(
-            statistics.verdict(
+            verdict(
                 runs,
                 metric=metric,
                 baseline=base,
