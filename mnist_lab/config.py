@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.checks import BUILDABLE, check
 from mnist_lab.errors import Refused
-from mnist_lab.settings import BUILDABLE, DIGESTS, SETTINGS, check, leaves, nearest
+from mnist_lab.settings import DIGESTS, SETTINGS, leaves, nearest
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.checks import check
 from mnist_lab.config import parsed_overrides
 from mnist_lab.errors import Refused
 from mnist_lab.runs import Run, is_held, read_config, read_epochs, read_status
-from mnist_lab.settings import SETTINGS, check, leaves, nearest
+from mnist_lab.settings import SETTINGS, leaves, nearest
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code, train_job, with_hydra
 

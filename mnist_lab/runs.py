@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.checks import check
 from mnist_lab.config import GROUPS
 from mnist_lab.errors import Refused
 from mnist_lab.files import (
@@ -23,7 +24,7 @@ from mnist_lab.files import (
     write_atomically,
     write_json,
 )
-from mnist_lab.settings import SETTINGS, check, leaves
+from mnist_lab.settings import SETTINGS, leaves
 
 LOCK = ".lock"
 MAX_BYTES = 64 << 20  # of a stored JSON or CSV file; a sweep of 10,000 jobs has 5 MB

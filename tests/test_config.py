@@ -12,11 +12,12 @@ import yaml
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
+from mnist_lab.checks import BUILDABLE
 from mnist_lab.config import GROUPS, build, checked, choices, compose, conf_dir, plain
 from mnist_lab.data import MNISTDataModule
 from mnist_lab.errors import Refused
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.settings import BUILDABLE, DIGESTS, SETTINGS, leaves
+from mnist_lab.settings import DIGESTS, SETTINGS, leaves
 
 CHOICES = [(group, name) for group in GROUPS for name in choices(group)]
 OWN = Path("hydra/sweeper/lab.yaml")  # what the entry points tell our sweeper, no settings

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
+from mnist_lab.checks import BUILDABLE, check
 from mnist_lab.config import build
 from mnist_lab.errors import Refused
-from mnist_lab.settings import BUILDABLE, DIGESTS, SETTINGS, check, leaves, nearest
+from mnist_lab.settings import DIGESTS, SETTINGS, leaves, nearest
 from mnist_lab.train import exit_code
 
 

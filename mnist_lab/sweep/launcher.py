@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
+from mnist_lab.checks import check
 from mnist_lab.errors import Refused
-from mnist_lab.settings import SETTINGS, check, leaves
+from mnist_lab.settings import SETTINGS, leaves
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.slots import Slot, choose_slots
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.checks import check
 from mnist_lab.config import check_override, parsed_overrides
 from mnist_lab.errors import Refused
 from mnist_lab.files import refuse_ways_out, write_json
 from mnist_lab.runs import Run, read_json, read_state, refuse_interpolations
-from mnist_lab.settings import check, leaves
+from mnist_lab.settings import leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
 
 FILE = "sweep.json"

@@ -1,0 +1,82 @@
+"""A configuration against the table of settings. Imports neither torch nor Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mnist_lab.errors import Refused
+from mnist_lab.settings import DIGESTS, SETTINGS, leaves, nearest
+
+# The only names that may be built from a configuration. A test holds this list against conf/.
+BUILDABLE = frozenset(
+    {
+        "lightning.pytorch.Trainer",
+        "mnist_lab.data.MNISTDataModule",
+        "mnist_lab.models.cnn.CNN",
+        "mnist_lab.models.linear.Linear",
+        "mnist_lab.models.mlp.MLP",
+        "mnist_lab.models.pooled_cnn.PooledCNN",
+        "mnist_lab.optimizers.Adam",
+        "mnist_lab.optimizers.AdamW",
+        "mnist_lab.optimizers.RMSprop",
+        "mnist_lab.schedules.constant",
+        "mnist_lab.schedules.cosine",
+        "mnist_lab.schedules.one_cycle",
+        "torch.optim.SGD",
+    }
+)
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check every leaf of a composed configuration, without its `hydra` node, against the table.
+
+    Raises:
+        Refused: names the first setting that is unknown, of the wrong type or out of range.
+    """
+    for name, value in leaves(config).items():
+        last = name.rpartition(".")[2]
+        if last == "_target_":
+            if not isinstance(value, str) or value not in BUILDABLE:
+                raise Refused(f"{name}={value}: not a name that this lab builds.")
+        elif last == "_partial_":
+            if value is not True:
+                raise Refused(f"{name}={value}: must be true.")
+        elif name in DIGESTS:
+            check_digests(name, value)
+        elif name.startswith("choices."):
+            if not (value is None or isinstance(value, str)):
+                raise Refused(f"{name}={value!r}: allowed is the name of a choice.")
+        elif name not in SETTINGS:
+            raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
+        elif not SETTINGS[name].accepts(value):
+            shown = "null" if value is None else value
+            raise Refused(f"{name}={shown}: allowed is {SETTINGS[name].allowed}.")
+    if {"channels", "kernels"} <= set(config.get("model", {})):
+        check_kernels(config["model"])
+
+
+def check_kernels(model: Mapping[str, Any]) -> None:
+    """Each convolution has a kernel, and 28x28 pixels are enough for all of them."""
+    channels, kernels, side = model["channels"], model["kernels"], 28
+    if len(kernels) != len(channels):
+        raise Refused(
+            f"model.kernels={kernels}: allowed is one for each entry of model.channels={channels}."
+        )
+    for kernel in kernels:
+        side = (side - kernel + 1) // 2  # the convolution takes kernel - 1, pooling halves
+    if side < 1:
+        raise Refused(f"model.kernels={kernels}: nothing of 28x28 pixels is left after these.")
+
+
+def check_digests(name: str, value: object) -> None:
+    length = DIGESTS[name]
+    good = value is None or (
+        isinstance(value, Mapping)
+        and all(
+            isinstance(d, str) and len(d) == length and set(d) <= set("0123456789abcdef")
+            for d in value.values()
+        )
+    )
+    if not good:
+        raise Refused(f"{name}: allowed are file names with {length} hexadecimal digits each.")
