@@ -20,10 +20,10 @@ BUILDABLE = frozenset(
         "mnist_lab.optimizers.Adam",
         "mnist_lab.optimizers.AdamW",
         "mnist_lab.optimizers.RMSprop",
+        "mnist_lab.optimizers.SGD",
         "mnist_lab.schedules.constant",
         "mnist_lab.schedules.cosine",
         "mnist_lab.schedules.one_cycle",
-        "torch.optim.SGD",
     }
 )
 

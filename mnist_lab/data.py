@@ -20,7 +20,7 @@ from mnist_lab.sources import Source
 Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, labels 0..9
 Batch = tuple[Float32[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, labels 0..9
 
-EVAL_BATCH_SIZE = 2_000  # images at a time without gradients; 6 MB of floats
+EVAL_BATCH_SIZE = 500  # images at a time without gradients: few, so that a CNN's maps stay in cache
 CHUNK_IMAGES = 2_048  # images, and
 CHUNK_STEPS = 50  # optimizer steps at most, between two looks of the Trainer at the run
 

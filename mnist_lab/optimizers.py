@@ -1,4 +1,8 @@
-"""Adam and AdamW with a short step, RMSprop at Adam's price; SGD is torch's own."""
+"""Torch's fused kernels, called directly; RMSprop is Keras's, at the price of Adam.
+
+A step of `torch.optim` looks at each weight's device, type and options, and tells torch's profiler,
+before it calls the same kernel. On a small network that takes longer than the kernel.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,36 +11,68 @@ import torch
 from torch import Tensor
 
 
-def fused_step(optimizer: torch.optim.Adam) -> None:
-    """One step of torch's fused kernel, for weights that all have a gradient and a state.
+class Direct(torch.optim.Optimizer):
+    """An optimizer whose weights all have a gradient and a state once it has made a step."""
 
-    `torch.optim.Adam.step` looks at each weight's device, type and options before it calls the same
-    kernel. These stay what they were, and on a small network that takes longer than the kernel.
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        if not set_to_none:
+            return super().zero_grad(set_to_none)
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.grad = None
+
+    def states(self, group: dict[str, Any], name: str) -> list[Tensor]:
+        """One state of each of a group's weights."""
+        return [self.state[weight][name] for weight in group["params"]]
+
+
+class SGD(Direct, torch.optim.SGD):
+    """Gradient descent, with Polyak's or Nesterov's momentum.
+
+    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep
+    learning", section 2, with the learning rate outside the momentum.
     """
-    for group in optimizer.param_groups:
-        weights = group["params"]
-        states = [optimizer.state[weight] for weight in weights]
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
-        kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
-        kernel(
-            weights,
-            [weight.grad for weight in weights],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            fused=True,
         )
 
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        if closure is not None or (self.defaults["momentum"] and not self.state):
+            return super().step(closure)  # the first one makes the state
+        for group in self.param_groups:
+            weights = group["params"]
+            torch._fused_sgd_(
+                weights,
+                [weight.grad for weight in weights],
+                self.states(group, "momentum_buffer") if group["momentum"] else [],
+                weight_decay=group["weight_decay"],
+                momentum=group["momentum"],
+                lr=group["lr"],
+                dampening=0.0,
+                nesterov=group["nesterov"],
+                maximize=False,
+                is_first_step=False,
+            )
+        return None
 
-class Adam(torch.optim.Adam):
+
+class Adam(Direct, torch.optim.Adam):
     """Source: Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1."""
 
     decoupled = False  # weight decay is a part of the gradient
@@ -64,7 +100,26 @@ class Adam(torch.optim.Adam):
     def step(self, closure: Any = None) -> Any:
         if closure is not None or not self.state:
             return super().step(closure)  # the first one makes the state
-        return fused_step(self)
+        kernel = torch._fused_adamw_ if self.decoupled else torch._fused_adam_
+        for group in self.param_groups:
+            weights, steps = group["params"], self.states(group, "step")
+            torch._foreach_add_(steps, 1)
+            kernel(
+                weights,
+                [weight.grad for weight in weights],
+                self.states(group, "exp_avg"),
+                self.states(group, "exp_avg_sq"),
+                [],
+                steps,
+                lr=group["lr"],
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+            )
+        return None
 
 
 class AdamW(Adam):
@@ -73,12 +128,12 @@ class AdamW(Adam):
     decoupled = True
 
 
-# Adam divides by 1 - beta ** step to undo its start from zero, which RMSprop does not. Begun at
-# this step, both divisors are 1 to the last bit for any alpha below 0.99999.
+# Adam divides by 1 - beta ** step to undo its start from zero, which RMSprop does not. At this
+# step both divisors are 1 to the last bit for any alpha below 0.99999.
 LATE = 2.0**22
 
 
-class RMSprop(torch.optim.Adam):
+class RMSprop(Direct):
     """RMSprop as Keras 3 defines it: eps stands inside the root.
 
         v <- alpha v + (1 - alpha) g^2        w <- w - lr g / sqrt(v + eps)
@@ -89,30 +144,44 @@ class RMSprop(torch.optim.Adam):
 
     torch has no fused RMSprop, but Adam with betas (0, alpha) and no bias correction is one. It
     keeps u = v + eps, which obeys u <- alpha u + (1 - alpha) (g^2 + eps): each step adds the
-    second eps beforehand, the rest is Adam's.
+    second eps beforehand, the rest is Adam's. With a beta of 0 Adam's mean of the gradients is the
+    gradient, so the kernel is given the gradient as both.
     """
 
     def __init__(
         self, params: Iterable[Any], *, lr: float, alpha: float, eps: float, weight_decay: float
     ) -> None:
-        super().__init__(
-            params, lr=lr, betas=(0.0, alpha), eps=0.0, weight_decay=weight_decay, fused=True
-        )
-        self.refill = eps * (1 - alpha) / alpha
+        defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults)
         for group in self.param_groups:
             for weight in group["params"]:
-                self.state[weight] = {
-                    "step": torch.full((), LATE, device=weight.device),
-                    "exp_avg": torch.zeros_like(weight, memory_format=torch.preserve_format),
-                    "exp_avg_sq": torch.full_like(weight, eps),
-                }
+                self.state[weight]["square_plus_eps"] = torch.full_like(weight, eps)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        squares: list[Tensor] = [
-            self.state[weight]["exp_avg_sq"]
-            for group in self.param_groups
-            for weight in group["params"]
-        ]
-        torch._foreach_add_(squares, self.refill)
-        return fused_step(self) if closure is None else super().step(closure)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights, alpha = group["params"], group["alpha"]
+            squares = self.states(group, "square_plus_eps")
+            gradients = [weight.grad for weight in weights]
+            late = torch.full((), LATE, device=weights[0].device)
+            torch._foreach_add_(squares, group["eps"] * (1 - alpha) / alpha)
+            torch._fused_adam_(
+                weights,
+                gradients,
+                gradients,
+                squares,
+                [],
+                [late] * len(weights),
+                lr=group["lr"],
+                beta1=0.0,
+                beta2=alpha,
+                weight_decay=group["weight_decay"],
+                eps=0.0,
+                amsgrad=False,
+                maximize=False,
+            )
+        return loss

@@ -174,7 +174,6 @@ SETTINGS: dict[str, Setting] = {
     "optimizer.eps": Setting(
         kind=float, meaning="keeps the division finite", low=0, high=1, open_low=True
     ),
-    "optimizer.fused": Setting(kind=bool, meaning="one kernel for the whole update"),
     # schedule
     "schedule.warmup": Setting(
         kind=float,

@@ -211,7 +211,7 @@ def test_dropout_silences_its_share_in_training_and_nothing_in_evaluation(name):
 def test_dropout_silences_each_value_by_itself(share):
     torch.manual_seed(1)
     dropout = Dropout(share).train()
-    n = 1_000_003  # not a multiple of the four that one draw decides
+    n = 1_000_003  # not a multiple of the four or eight that one draw decides
     values = torch.ones(n, requires_grad=True)
     outputs = dropout(values)
     kept = outputs > 0
@@ -234,6 +234,19 @@ def test_dropout_at_the_ends_of_its_range():
     assert Dropout(0.0).train()(values) is values
     assert Dropout(0.999999).train()(values).isfinite().all()
     assert Dropout(0.5).train()(values).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.1, 0.5])
+def test_dropout_silences_the_same_values_whatever_their_precision(share):
+    kept = []
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        torch.manual_seed(1)
+        outputs = Dropout(share).train()(torch.ones(50_000, dtype=dtype))
+        kept.append(outputs > 0)
+        factor = 1 / (1 - share)
+        assert outputs.max().item() == pytest.approx(factor, rel=max(1e-4, torch.finfo(dtype).eps))
+    assert kept[0].equal(kept[1])
+    assert kept[0].equal(kept[2])
 
 
 def test_dropout_stands_after_each_hidden_layer():

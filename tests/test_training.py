@@ -310,12 +310,13 @@ def test_evaluation_counts_each_image_once_also_in_a_smaller_last_batch(
     train_run, tmp_path, idx_folder
 ):
     """More images than one evaluation batch takes, in both splits; the second batch is of few."""
-    folder = idx_folder(tmp_path / "data", num_train=2 * EVAL_BATCH_SIZE, num_test=2_003)
+    folder = idx_folder(tmp_path / "data", num_train=2 * EVAL_BATCH_SIZE, num_test=503)
+    num_val = EVAL_BATCH_SIZE + 10
     overrides = ["model=linear", f"data.root={folder}", "data.val_fraction=0.51", "seed=1"]
     path = train_run(tmp_path / "runs", *overrides, "data.batch_size=500", "trainer.max_epochs=1")
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     last = stored_network(path / "checkpoints" / "last.ckpt", network)
-    metrics, of = read_metrics(path), splits(folder, num_val=2_040)
+    metrics, of = read_metrics(path), splits(folder, num_val=num_val)
     for split in ("val", "test"):
         loss, acc = figures_of(last, of[split])
         assert metrics[f"{split}/loss"] == pytest.approx(loss, abs=2e-6)

@@ -28,7 +28,11 @@ class MLP(Classifier):
         self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
         layers: list[nn.Module] = [nn.Flatten()]  # (n, 784)
         for num_inputs in [NUM_PIXELS] + [width] * (depth - 1):
-            layers += [nn.Linear(num_inputs, width), nn.ReLU(), Dropout(dropout)]  # (n, width)
+            layers += [
+                nn.Linear(num_inputs, width),  # (n, width)
+                nn.ReLU(inplace=True),
+                Dropout(dropout),
+            ]
         self.layers = nn.Sequential(*layers, nn.Linear(width, NUM_CLASSES))  # (n, 10)
         init_weights(self, init)
 
