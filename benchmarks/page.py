@@ -39,7 +39,7 @@ would import TensorFlow, and the lab would start slower.
 | Keras | Keras 3 on TensorFlow: `model.fit` on arrays, as the published notebooks have it |
 
 Equal work: network, number of parameters, batch size, optimizer, learning rate, order shuffled each
-epoch, last smaller batch kept, 32-bit floats, threads. Evaluation takes 500 images at a time in
+epoch, last smaller batch kept, 32-bit floats, threads. Evaluation takes 512 images at a time in
 lab, floor and Keras; the template evaluates by training batches. Its RMSprop is torch's, with eps
 outside the root; the others have Keras's. Validation, where a recipe has it, is part of an epoch.
 """

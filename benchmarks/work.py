@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-EVAL_BATCH_SIZE = 500  # images at a time without gradients, as in the lab
+EVAL_BATCH_SIZE = 512  # images at a time without gradients, as in the lab
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from mnist_lab.sources import Source
 Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, labels 0..9
 Batch = tuple[Float32[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, labels 0..9
 
-EVAL_BATCH_SIZE = 500  # images at a time without gradients: few, so that a CNN's maps stay in cache
+EVAL_BATCH_SIZE = 512  # images at a time without gradients: few, so that a CNN's maps stay in cache
 CHUNK_IMAGES = 2_048  # images, and
 CHUNK_STEPS = 50  # optimizer steps at most, between two looks of the Trainer at the run
 
@@ -162,9 +162,7 @@ class MNISTDataModule(LightningDataModule):
     def num_train(self) -> int:
         return len(self.splits["train"][0])
 
-    def batches(
-        self, split: str, *, batch_size: int = EVAL_BATCH_SIZE, max_shift: int = 0
-    ) -> Batches:
+    def batches(self, split: str, *, batch_size: int = CHUNK_IMAGES, max_shift: int = 0) -> Batches:
         """A split in its own order, for evaluation and for looking."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         images, labels = self.splits[split]

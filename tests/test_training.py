@@ -19,7 +19,7 @@ from torch import nn
 
 from mnist_lab.checkpoints import read_checkpoint
 from mnist_lab.config import checked, compose
-from mnist_lab.data import EVAL_BATCH_SIZE
+from mnist_lab.data import CHUNK_IMAGES
 from mnist_lab.errors import Failed
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.flatten import FlattenPixels
@@ -310,8 +310,8 @@ def test_evaluation_counts_each_image_once_also_in_a_smaller_last_batch(
     train_run, tmp_path, idx_folder
 ):
     """More images than one evaluation batch takes, in both splits; the second batch is of few."""
-    folder = idx_folder(tmp_path / "data", num_train=2 * EVAL_BATCH_SIZE, num_test=503)
-    num_val = EVAL_BATCH_SIZE + 10
+    folder = idx_folder(tmp_path / "data", num_train=2 * CHUNK_IMAGES, num_test=2_055)
+    num_val = 2_089
     overrides = ["model=linear", f"data.root={folder}", "data.val_fraction=0.51", "seed=1"]
     path = train_run(tmp_path / "runs", *overrides, "data.batch_size=500", "trainer.max_epochs=1")
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

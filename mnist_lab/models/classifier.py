@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from mnist_lab.data import Batch
+from mnist_lab.data import EVAL_BATCH_SIZE, Batch
 from mnist_lab.errors import Failed
 
 NUM_CLASSES = 10
@@ -107,9 +107,12 @@ class Classifier(LightningModule, ABC):
         self.train_loss.reset()
         self.train_acc.reset()
 
+    def eval_logits(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+        return torch.cat([self(some) for some in images.split(EVAL_BATCH_SIZE)])
+
     def validation_step(self, batch: Batch, _: int) -> None:
         images, labels = batch
-        logits = self(images)
+        logits = self.eval_logits(images)
         self.eval_loss.update(F.cross_entropy(logits, labels), len(labels))
         self.eval_acc.update(logits, labels)
 
@@ -131,4 +134,4 @@ class Classifier(LightningModule, ABC):
     def predict_step(self, batch: Batch, _: int) -> tuple[Tensor, Tensor]:
         """Logits (n, 10) and labels (n,), for figures that no loop of its own gives."""
         images, labels = batch
-        return self(images).float(), labels
+        return self.eval_logits(images).float(), labels
