@@ -90,8 +90,11 @@ class Bench:
 
     def startup(self) -> dict[str, Any]:
         rounds = 2 if self.quick else STARTUP_ROUNDS
-        work = self.work(plan=(1, 1))
-        return startup.measure(work, rounds=rounds, cwd=self.folder, progress=show)
+        default = self.work(plan=(1, 1))
+        jobs = [self.work(f"model.width={width}", plan=(1, 1)) for width in WIDTHS]
+        return startup.measure(
+            default, jobs=[*jobs, default], rounds=rounds, cwd=self.folder, progress=show
+        )
 
     def memory(self) -> dict[str, Any]:
         works = [self.work(f"experiment={recipe}", plan=(1, 1)) for recipe in PLANS]

@@ -35,9 +35,14 @@ def imports_torch(args: list[str], cwd: Path) -> bool:
 
 
 def measure(
-    work: Work, *, rounds: int, cwd: Path, progress: Callable[[str], None]
+    work: Work, *, jobs: list[Work], rounds: int, cwd: Path, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Seconds of each command, in turn, round by round; `work` is a recipe of one epoch."""
+    """Seconds of each command, in turn, round by round, and of jobs in a warm process.
+
+    Args:
+        work: an MLP of one epoch, whose first step is waited for.
+        jobs: MLPs of one epoch, of several widths.
+    """
     first_step = [sys.executable, "-m", "benchmarks.first_step", *work.overrides]
     commands = {name: [MNIST_TRAIN, *args] for name, args in COMMANDS.items()}
     commands |= {"import torch, lightning": TORCH, "first step": first_step}
@@ -53,7 +58,7 @@ def measure(
     return {
         "seconds": seconds,
         "imports_torch": {name: imports_torch(args, cwd) for name, args in COMMANDS.items()},
-        "next_jobs": next_jobs(work, cwd=cwd),
+        "next_jobs": {str(job.model["width"]): next_jobs(job, cwd=cwd) for job in jobs},
     }
 
 

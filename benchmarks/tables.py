@@ -240,16 +240,18 @@ def startup_part(results: Results) -> list[str]:
     cells = ["command to first training step", low_to_high(seconds["first step"], 2), "yes"]
     aim = f"at most {FIRST_STEP_AIM_S:g} s more; {more:.2f} s more"
     rows.append([*cells, aim, verdict(more <= FIRST_STEP_AIM_S)])
-    jobs = section["next_jobs"]
-    cells = ["next job in a warm process, beyond its training", low_to_high(jobs, 2), "yes"]
-    met = statistics.median(jobs) <= NEXT_JOB_AIM_S
-    rows.append([*cells, f"at most {NEXT_JOB_AIM_S:g} s", verdict(met)])
+    for width, jobs in section["next_jobs"].items():
+        shown = f"next job in a warm process, beyond its training, width {width}"
+        met = statistics.median(jobs) <= NEXT_JOB_AIM_S
+        cells = [shown, low_to_high(jobs, 2), "yes", f"at most {NEXT_JOB_AIM_S:g} s"]
+        rows.append([*cells, verdict(met)])
     head = ["", "seconds", "torch imported", "aim", ""]
     rounds = len(seconds["help"])
     return [
         "## Start-up",
         "",
-        f"Median (lowest-highest) of {rounds} rounds.",
+        f"Median (lowest-highest) of {rounds} rounds. A job composes its settings, trains an MLP",
+        "for an epoch on one thread, and evaluates it on the test and the whole training split.",
         "",
         *table(head, rows),
     ]
