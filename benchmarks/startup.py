@@ -62,10 +62,15 @@ def measure(
     }
 
 
-def next_jobs(work: Work, *, cwd: Path) -> list[float]:
-    """Seconds beyond their training of the second and later jobs in one process."""
+def next_jobs(work: Work, *, cwd: Path) -> dict[str, list[float]]:
+    """Seconds of the second and later jobs in one process.
+
+    Returns:
+        `beyond`: all that is not training; `answers`: what a bare loop needs for the images that
+        are evaluated in it.
+    """
     given, result = cwd / "work.json", cwd / "result.json"
     given.write_text(json.dumps(work.plain()))
     run([sys.executable, "-m", "benchmarks.warm", str(given), str(result)], cwd=cwd)
-    beyond: list[float] = json.loads(result.read_text())
-    return beyond
+    seconds: dict[str, list[float]] = json.loads(result.read_text())
+    return seconds

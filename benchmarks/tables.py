@@ -242,8 +242,10 @@ def startup_part(results: Results) -> list[str]:
     rows.append([*cells, aim, verdict(more <= FIRST_STEP_AIM_S)])
     for width, jobs in section["next_jobs"].items():
         shown = f"next job in a warm process, beyond its training, width {width}"
-        met = statistics.median(jobs) <= NEXT_JOB_AIM_S
-        cells = [shown, low_to_high(jobs, 2), "yes", f"at most {NEXT_JOB_AIM_S:g} s"]
+        met = statistics.median(jobs["beyond"]) <= NEXT_JOB_AIM_S
+        answers = f"{statistics.median(jobs['answers']):.2f} s of it to answer the images alone"
+        aim = f"at most {NEXT_JOB_AIM_S:g} s; {answers}"
+        cells = [shown, low_to_high(jobs["beyond"], 2), "yes", aim]
         rows.append([*cells, verdict(met)])
     head = ["", "seconds", "torch imported", "aim", ""]
     rounds = len(seconds["help"])

@@ -14,6 +14,11 @@ from typing import Any, BinaryIO
 from mnist_lab.errors import Refused
 
 
+def shown_path(path: Path) -> Path:
+    """Relative to where the command runs, when it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def write_atomically(
     path: Path, write: Callable[[BinaryIO], object], *, former: Path | None = None
 ) -> None:

@@ -25,6 +25,7 @@ from mnist_lab.checkpoints import AtomicCheckpointIO, read_checkpoint
 from mnist_lab.config import build, conf_dir
 from mnist_lab.console import Console, layer_table, result_table
 from mnist_lab.errors import Failed, Refused
+from mnist_lab.files import shown_path
 from mnist_lab.hparams import write_session_end, write_session_start
 from mnist_lab.runs import read_epochs
 from mnist_lab.seeding import epoch_seed
@@ -261,11 +262,6 @@ def log_final(board: SummaryWriter, metrics: Mapping[str, Any]) -> None:
     write_session_end(board, metrics)
     board.add_text("data set", metrics["data"])
     board.close()
-
-
-def shown_path(path: Path) -> Path:
-    """Relative to where the command runs, when it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def device_name(accelerator: str) -> str:

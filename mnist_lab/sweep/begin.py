@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.config import Config, build
 from mnist_lab.console import show_download
+from mnist_lab.files import shown_path
 from mnist_lab.sweep.conduct import conduct
 from mnist_lab.sweep.launcher import check_launcher
 from mnist_lab.sweep.plan import Plan, locate_data
@@ -49,7 +50,7 @@ def begin_sweep(
     console = screen()
     for line in duplicate_lines(planned):
         console.print(line)
-    console.print(headed("sweep", f"{len(planned.jobs)} jobs in {sweep.path}"))
+    console.print(headed("sweep", f"{len(planned.jobs)} jobs in {shown_path(sweep.path)}"))
     conduct(sweep, planned.jobs, launcher_at(sweep.path), composer, slots)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import Failed
+from mnist_lab.files import shown_path
 from mnist_lab.runs import Run
 from mnist_lab.signals import Interrupted
 from mnist_lab.sweep.compose import Composer
@@ -125,11 +126,12 @@ def print_end(sweep: Sweep) -> None:
     console.print()
     others = len(sweep.jobs) - len(finished) - len(failed)
     counts = [f"{len(finished)} finished", f"{len(failed)} failed", f"{others} to do"]
-    console.print(headed("sweep", f"{sweep.path}: {', '.join(counts)}"))
+    path = shown_path(sweep.path)
+    console.print(headed("sweep", f"{path}: {', '.join(counts)}"))
     if others:
-        console.print(f"mnist-resume {sweep.path} goes on with them.")
+        console.print(f"mnist-resume {path} goes on with them.")
     if failed:
-        console.print(f"mnist-resume {sweep.path} --retry-failed starts the failed afresh.")
+        console.print(f"mnist-resume {path} --retry-failed starts the failed afresh.")
 
 
 def refuse_failures(sweep: Sweep) -> None:
