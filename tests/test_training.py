@@ -310,8 +310,8 @@ def test_evaluation_counts_each_image_once_also_in_a_smaller_last_batch(
     train_run, tmp_path, idx_folder
 ):
     """More images than one evaluation batch takes, in both splits; the second batch is of few."""
-    folder = idx_folder(tmp_path / "data", num_train=2 * CHUNK_IMAGES, num_test=2_055)
-    num_val = 2_089
+    folder = idx_folder(tmp_path / "data", num_train=2 * CHUNK_IMAGES, num_test=CHUNK_IMAGES + 7)
+    num_val = CHUNK_IMAGES + 41
     overrides = ["model=linear", f"data.root={folder}", "data.val_fraction=0.51", "seed=1"]
     path = train_run(tmp_path / "runs", *overrides, "data.batch_size=500", "trainer.max_epochs=1")
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

@@ -108,6 +108,7 @@ class Classifier(LightningModule, ABC):
         self.train_acc.reset()
 
     def eval_logits(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+        """Logits of an evaluation batch, taken in parts whose feature maps stay in cache."""
         return torch.cat([self(some) for some in images.split(EVAL_BATCH_SIZE)])
 
     def validation_step(self, batch: Batch, _: int) -> None:
