@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.console import printable, progress_bar
 from mnist_lab.errors import Refused
+from mnist_lab.imports import import_lightning
 from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.signals import listen
@@ -69,6 +70,7 @@ def demo_command(args: Sequence[str]) -> None:
 
 def drawing_reader(run: TrainedRun, data: RunData) -> DrawingReader:
     """Load the network and look at all of its training images."""
+    import_lightning()
     import torch
 
     from mnist_lab.drawing import DrawingReader

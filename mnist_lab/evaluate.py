@@ -14,6 +14,7 @@ from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.evaluation_tables import class_table, figure_table, pair_table, print_list
 from mnist_lab.files import write_json
+from mnist_lab.imports import import_lightning
 from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
 from mnist_lab.run_data import RunData, data_seen, other_data, own_data
 from mnist_lab.runs import is_held, read_epochs, read_json
@@ -177,6 +178,7 @@ def evaluate(
     projector: bool,
 ) -> None:
     """Judge one run: print the figures, write them and the pictures into `folder`."""
+    import_lightning()
     import torch
 
     from mnist_lab import evaluation_figures as figures
@@ -257,6 +259,7 @@ def compare(
     limit: int,
 ) -> None:
     """Judge two runs on the same images, image by image."""
+    import_lightning()
     import torch
 
     from mnist_lab import evaluation_figures as figures

@@ -15,6 +15,7 @@ from rich.table import Table
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.files import write_atomically, write_json
+from mnist_lab.imports import import_lightning
 from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.runs import read_metrics, read_state
@@ -74,6 +75,7 @@ def export(run: TrainedRun, data: RunData, screen: Screen) -> None:
         Failed: a file's answers differ from the network's by more than `TOLERANCE`, or the folder
             cannot be written.
     """
+    import_lightning()
     import torch
 
     from mnist_lab import portable

@@ -11,6 +11,7 @@ import numpy as np
 
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
+from mnist_lab.imports import import_lightning
 from mnist_lab.prediction import Prediction, as_csv, as_json, as_table
 from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
 from mnist_lab.run_data import RunData, own_data, stored_class_names
@@ -154,6 +155,7 @@ def ask(
     asked = [each for each in predictions if each.image is not None]
     if not asked:
         return
+    import_lightning()
     import torch
 
     from mnist_lab.answers import log_probs

@@ -11,6 +11,7 @@ from typing import Any
 from mnist_lab.checks import check
 from mnist_lab.config import parsed_overrides
 from mnist_lab.errors import Refused
+from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run, is_held, read_config, read_epochs, read_status
 from mnist_lab.settings import SETTINGS, leaves, nearest
 from mnist_lab.signals import listen
@@ -106,6 +107,7 @@ def go_on(
     """
     from rich.markup import escape
 
+    import_lightning()
     from mnist_lab.checkpoints import LAST, newest_intact, refuse_unfit
     from mnist_lab.console import Console
     from mnist_lab.training import resolved, train

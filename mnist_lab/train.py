@@ -20,6 +20,7 @@ from mnist_lab.config import (
     sweep_arguments,
 )
 from mnist_lab.errors import Failed, Refused
+from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run
 from mnist_lab.settings import SETTINGS
 from mnist_lab.signals import Interrupted, listen, signals
@@ -124,6 +125,7 @@ def train_one(overrides: Sequence[str]) -> None:
     from mnist_lab.sources import Source
 
     Source.of(settings["data"]).find(progress=show_download).read()
+    import_lightning()
     from mnist_lab.training import resolved, train
 
     settings = resolved(settings)

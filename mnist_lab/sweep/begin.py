@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mnist_lab.config import Config, build
 from mnist_lab.console import show_download
 from mnist_lab.files import shown_path
+from mnist_lab.imports import import_lightning
 from mnist_lab.sweep.conduct import conduct
 from mnist_lab.sweep.launcher import check_launcher
 from mnist_lab.sweep.plan import Plan, locate_data
@@ -69,6 +70,7 @@ def print_plan(planned: Plan) -> None:
 
 def num_params(model: Config) -> int:
     """Count the parameters of a network without the memory that they would take."""
+    import_lightning()
     import torch
 
     with torch.device("meta"):

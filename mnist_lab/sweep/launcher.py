@@ -10,6 +10,7 @@ from hydra.plugins.launcher import Launcher
 
 from mnist_lab.checks import check
 from mnist_lab.errors import Refused
+from mnist_lab.imports import import_lightning
 from mnist_lab.settings import SETTINGS, leaves
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.slots import Slot, choose_slots
@@ -52,6 +53,7 @@ def check_launcher(
             jobs_per_device=node["jobs_per_device"],
         )
     if "gpu" in accelerators and is_basic_target(node["_target_"]):
+        import_lightning()
         from mnist_lab.training import device_kind
 
         device_kind("gpu")
