@@ -15,10 +15,10 @@ UNUSED = ("matplotlib", "scipy", "torchvision")
 def import_lightning() -> None:
     """Import torch, torchmetrics and Lightning: half of the time, and a quicker end of the process.
 
-    Every verb calls this before the modules that build on them; without it they import the same,
-    later. Two things take the time: torchmetrics' imports for metrics that are not ours, and the
-    garbage collector, which looks at a million new objects again and again, and once more at exit,
-    though modules are never garbage.
+    A verb that needs a network calls this before the modules that build on them; they import the
+    same without it, but slower. Two things take the time: torchmetrics' imports for metrics that
+    are not ours, and the garbage collector, which looks at a million new objects again and again,
+    and once more at exit, though modules are never garbage.
 
     Afterwards `UNUSED` can be imported as ever, but torchmetrics believes that they are missing:
     a metric's `plot` says so.
