@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.console import printable, progress_bar
-from mnist_lab.errors import Refused
 from mnist_lab.imports import import_lightning
 from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
 from mnist_lab.run_data import RunData, own_data, stored_class_names
-from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
 from mnist_lab.trained import TrainedRun
+from mnist_lab.verb import Parser, verb, whole
 
 if TYPE_CHECKING:
     from mnist_lab.drawing import DrawingReader
@@ -32,24 +29,20 @@ for this machine alone: it is served on 127.0.0.1 and loads nothing from elsewhe
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: demo_command(sys.argv[1:])))
+    verb(demo_command)
 
 
 def demo_command(args: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="mnist-demo",
+    parser = Parser(
+        "mnist-demo",
+        "Serve a page on which a run's network reads what is drawn.",
         usage="%(prog)s [-h] [--port PORT] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
-        description="Serve a page on which a run's network reads what is drawn.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
     add_one_run(parser)
-    parser.add_argument("--port", type=int, default=8000, help="of 127.0.0.1 (8000)")
+    parser.add_argument("--port", type=whole(0, 65_535), default=8000, help="of 127.0.0.1 (8000)")
     add_checkpoint(parser)
-    options = parser.parse_intermixed_args(list(args))
-    if not 0 <= options.port <= 65_535:
-        raise Refused(f"--port {options.port}: allowed is a whole number from 0 to 65535.")
+    options = parser.parsed(args)
     path, overrides = one_run(options.run)
     run = TrainedRun.find(path, checkpoint=options.checkpoint)
     from mnist_lab.server import ADDRESS, application, bind, serve

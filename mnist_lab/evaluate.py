@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +16,8 @@ from mnist_lab.imports import import_lightning
 from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
 from mnist_lab.run_data import RunData, data_seen, other_data, own_data
 from mnist_lab.runs import is_held, read_epochs, read_json
-from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
 from mnist_lab.trained import TrainedRun
+from mnist_lab.verb import Parser, verb, whole
 
 if TYPE_CHECKING:
     from mnist_lab.answers import Answers
@@ -43,16 +40,14 @@ same evaluation again replaces the last. The network runs on the CPU, in 32-bit 
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: evaluate_command(sys.argv[1:])))
+    verb(evaluate_command)
 
 
 def evaluate_command(args: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="mnist-evaluate",
-        description="Test a run's network: figures, confusion, calibration and mistakes.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "mnist-evaluate",
+        "Test a run's network: figures, confusion, calibration and mistakes.",
+        examples=EXAMPLES,
     )
     parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="one run directory, or two")
     add_checkpoint(parser)
@@ -66,21 +61,19 @@ def evaluate_command(args: Sequence[str]) -> None:
         "an argument of its own, says where they are",
     )
     parser.add_argument(
-        "--mistakes", type=int, default=10, metavar="N", help="how many to put in words (10)"
+        "--mistakes", type=whole(0), default=10, metavar="N", help="how many to put in words (10)"
     )
     parser.add_argument(
         "--projector",
         action="store_true",
         help="for one run: write what its last hidden layer gives for TensorBoard's projector",
     )
-    options = parser.parse_intermixed_args(list(args))
+    options = parser.parsed(args)
     paths, overrides = paths_and_overrides(options.runs)
     if len(paths) not in (1, 2):
         raise Refused(f"{len(paths)} run directories: allowed are one, or two to compare.")
     if options.projector and len(paths) != 1:
         raise Refused("--projector: is for one run.")
-    if options.mistakes < 0:
-        raise Refused(f"--mistakes {options.mistakes}: allowed is a whole number from 0.")
     runs = [TrainedRun.find(path, checkpoint=options.checkpoint) for path in paths]
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise Refused(f"{paths[0]}: is named twice; a run cannot be compared with itself.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import operator
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,9 +17,8 @@ from mnist_lab.imports import import_lightning
 from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
 from mnist_lab.run_data import RunData, own_data, stored_class_names
 from mnist_lab.runs import read_metrics, read_state
-from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
 from mnist_lab.trained import TrainedRun
+from mnist_lab.verb import Parser, verb
 
 if TYPE_CHECKING:
     from mnist_lab.models.classifier import Classifier
@@ -43,21 +40,19 @@ TOLERANCE = 1e-5  # largest difference of a probability
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: export_command(sys.argv[1:])))
+    verb(export_command)
 
 
 def export_command(args: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="mnist-export",
+    parser = Parser(
+        "mnist-export",
+        "Write a run's network as ONNX and torch.export files.",
         usage="%(prog)s [-h] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
-        description="Write a run's network as ONNX and torch.export files.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
     add_one_run(parser)
     add_checkpoint(parser)
-    options = parser.parse_intermixed_args(list(args))
+    options = parser.parsed(args)
     path, overrides = one_run(options.run)
     run = TrainedRun.find(path, checkpoint=options.checkpoint)
     data = own_data(run.path, run.config, overrides)

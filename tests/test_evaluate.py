@@ -374,7 +374,7 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
             "data.val_fraction=0",
         ],
         "allowed is true or false": [str(run), "data.download=yes"],
-        "allowed is a whole number from 0": [str(run), "--mistakes", "-1"],
+        "--mistakes: -1: must be a whole number from 0": [str(run), "--mistakes", "-1"],
     }
     for message, args in cases.items():
         with pytest.raises(Refused, match=message) as refused:

@@ -121,7 +121,7 @@ def test_predict_names_and_draws_them(
     near = ", ".join(f"{each.label} ({each.index})" for each in expected[1])
     assert f"test/5: nearest training images {near}\n" in capsys.readouterr().out
     assert (tmp_path / "shown.png").exists()
-    with pytest.raises(Refused, match="--neighbours 51: allowed is a whole number from 0 to 50"):
+    with pytest.raises(Refused, match="--neighbours: 51: must be a whole number from 0 to 50"):
         predict_command([str(run), "--index", "0", "--neighbours", "51"])
 
 
