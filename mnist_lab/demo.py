@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.console import printable, progress_bar
-from mnist_lab.imports import import_lightning
-from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
-from mnist_lab.run_data import RunData, own_data, stored_class_names
-from mnist_lab.trained import TrainedRun
+from mnist_lab.run_data import RunData
+from mnist_lab.stored import StoredRun, add_runs, stored_runs
 from mnist_lab.verb import Parser, verb, whole
 
 if TYPE_CHECKING:
@@ -39,16 +37,14 @@ def demo_command(args: Sequence[str]) -> None:
         usage="%(prog)s [-h] [--port PORT] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
         examples=EXAMPLES,
     )
-    add_one_run(parser)
+    add_runs(parser)
     parser.add_argument("--port", type=whole(0, 65_535), default=8000, help="of 127.0.0.1 (8000)")
-    add_checkpoint(parser)
     options = parser.parsed(args)
-    path, overrides = one_run(options.run)
-    run = TrainedRun.find(path, checkpoint=options.checkpoint)
+    (run,), overrides = stored_runs(options)
     from mnist_lab.server import ADDRESS, application, bind, serve
 
     with bind(options.port) as listener:
-        data = own_data(run.path, run.config, overrides)
+        data = run.data(overrides)
         if run.caveat:
             print(run.caveat, file=sys.stderr)
         reader = drawing_reader(run, data)
@@ -61,27 +57,22 @@ def demo_command(args: Sequence[str]) -> None:
         serve(app, listener)
 
 
-def drawing_reader(run: TrainedRun, data: RunData) -> DrawingReader:
+def drawing_reader(run: StoredRun, data: RunData) -> DrawingReader:
     """Load the network and look at all of its training images."""
-    import_lightning()
-    import torch
-
+    model, epoch = run.load_for_verb()
     from mnist_lab.drawing import DrawingReader
     from mnist_lab.neighbours import TrainingImages
 
-    torch.set_num_threads(run.threads)
-    model, epoch = run.load()
     split = data.load().splits["train"]
     with progress_bar("training images", len(split[0])) as advance:
         training = TrainingImages.of(model, split, progress=advance)
-    where = run.path.absolute()
     facts: dict[str, Any] = {
-        "run": printable(f"{where.parent.name}/{where.name}"),
+        "run": printable(run.name),
         "epoch": epoch,
         "data": printable(data.name),
         "num_images": len(training.images),
     }
-    return DrawingReader(model, training, class_names=stored_class_names(run.config), facts=facts)
+    return DrawingReader(model, training, class_names=run.class_names, facts=facts)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,9 @@ from rich.table import Table
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.files import write_atomically, write_json
-from mnist_lab.imports import import_lightning
-from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
-from mnist_lab.run_data import RunData, own_data, stored_class_names
+from mnist_lab.run_data import RunData
 from mnist_lab.runs import read_metrics, read_state
-from mnist_lab.trained import TrainedRun
+from mnist_lab.stored import StoredRun, add_runs, stored_runs
 from mnist_lab.verb import Parser, verb
 
 if TYPE_CHECKING:
@@ -50,19 +48,16 @@ def export_command(args: Sequence[str]) -> None:
         usage="%(prog)s [-h] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
         examples=EXAMPLES,
     )
-    add_one_run(parser)
-    add_checkpoint(parser)
-    options = parser.parsed(args)
-    path, overrides = one_run(options.run)
-    run = TrainedRun.find(path, checkpoint=options.checkpoint)
-    data = own_data(run.path, run.config, overrides)
+    add_runs(parser)
+    (run,), overrides = stored_runs(parser.parsed(args))
+    data = run.data(overrides)
     screen = Screen(highlight=False, markup=False, soft_wrap=True)
     if run.caveat:
         screen.print(run.caveat)
     export(run, data, screen)
 
 
-def export(run: TrainedRun, data: RunData, screen: Screen) -> None:
+def export(run: StoredRun, data: RunData, screen: Screen) -> None:
     """Convert, compare, and write only what agrees.
 
     Raises:
@@ -70,13 +65,9 @@ def export(run: TrainedRun, data: RunData, screen: Screen) -> None:
         Failed: a file's answers differ from the network's by more than `TOLERANCE`, or the folder
             cannot be written.
     """
-    import_lightning()
-    import torch
-
+    model, epoch = run.load_for_verb()
     from mnist_lab import portable
 
-    torch.set_num_threads(run.threads)
-    model, epoch = run.load()
     num_bytes = sum(weight.nbytes for weight in model.parameters())
     if num_bytes > portable.MAX_BYTES:
         raise Refused(
@@ -132,9 +123,8 @@ def difference_table(files: dict[str, bytes], differences: dict[str, float]) -> 
     return table
 
 
-def described(run: TrainedRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:
+def described(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:
     """What a stranger to this package needs to know of the network."""
-    where = run.path.absolute()
     finished = read_metrics(run.path) if read_state(run.path) == "finished" else {}
     chosen = run.config.get("choices", {})
     acc = finished.get("test/acc" if run.checkpoint == "last" else "test/acc_best")
@@ -142,10 +132,10 @@ def described(run: TrainedRun, data: RunData, model: Classifier, epoch: int) -> 
     return {
         "input": "images: uint8 (n, 28, 28), 0 paper to 255 ink, centred as in MNIST",
         "output": "probs: float32 (n, 10), probabilities in the order of class_names",
-        "class_names": stored_class_names(run.config),
+        "class_names": run.class_names,
         "data": data.name,
         "data_sha256": data.sha256,
-        "run": f"{where.parent.name}/{where.name}",
+        "run": run.name,
         "experiment": chosen.get("experiment"),
         "model": chosen.get("model"),
         "num_params": sum(weight.numel() for weight in model.parameters()),

@@ -10,11 +10,9 @@ import numpy as np
 
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
-from mnist_lab.imports import import_lightning
 from mnist_lab.prediction import Prediction, as_csv, as_json, as_table
-from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
-from mnist_lab.run_data import RunData, own_data, stored_class_names
-from mnist_lab.trained import TrainedRun
+from mnist_lab.run_data import RunData
+from mnist_lab.stored import StoredRun, add_checkpoint, paths_and_overrides
 from mnist_lab.verb import Parser, verb, whole
 
 EXAMPLES = """\
@@ -78,7 +76,7 @@ def predict_command(args: Sequence[str]) -> None:
     options = parser.parsed(args)
 
     paths, overrides = paths_and_overrides(options.images)
-    run = TrainedRun.find(options.run, checkpoint=options.checkpoint)
+    run = StoredRun.find(options.run, checkpoint=options.checkpoint)
     if options.show is not None:
         refuse_to_overwrite(options.show)
     wanted = options.random is not None or options.index
@@ -87,17 +85,16 @@ def predict_command(args: Sequence[str]) -> None:
     if options.seed is not None and options.random is None:
         raise Refused(f"--seed {options.seed}: draws the images of --random; add it.")
     needs_data = wanted or options.neighbours or overrides
-    data = own_data(run.path, run.config, overrides) if needs_data else None
+    data = run.data(overrides) if needs_data else None
     predictions = read_pictures(paths)
     if data is not None:
         predictions += test_items(data, options.index, options.random, seed=options.seed)
     if run.caveat:
         print(run.caveat, file=sys.stderr)
     ask(run, predictions, data=data, num_neighbours=options.neighbours)
-    class_names = stored_class_names(run.config)
-    report(predictions, class_names, form=options.format)
+    report(predictions, run.class_names, form=options.format)
     if options.show is not None:
-        draw(predictions, class_names, options.show)
+        draw(predictions, run.class_names, options.show)
     num_failed = sum(each.error is not None for each in predictions)
     if num_failed:
         raise Failed("pictures", f"{num_failed} of {len(predictions)} could not be predicted.")
@@ -134,7 +131,7 @@ def test_items(
 
 
 def ask(
-    run: TrainedRun,
+    run: StoredRun,
     predictions: Sequence[Prediction],
     *,
     data: RunData | None = None,
@@ -144,13 +141,11 @@ def ask(
     asked = [each for each in predictions if each.image is not None]
     if not asked:
         return
-    import_lightning()
+    model, _ = run.load_for_verb()
     import torch
 
     from mnist_lab.answers import log_probs
 
-    torch.set_num_threads(run.threads)
-    model, _ = run.load()
     images = torch.from_numpy(np.stack([each.image for each in asked])).unsqueeze(1)  # type: ignore[misc]
     for each, logs in zip(asked, log_probs(model, images), strict=True):
         each.probs = np.exp(logs)

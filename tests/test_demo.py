@@ -239,7 +239,7 @@ def test_help_comes_without_torch(verb: str, light_verbs: Warm, tmp_path: Path) 
     assert ended.code == 0, ended.stderr
     assert f"mnist-{verb} RUN_DIR" in ended.stdout
     ended = light_verbs.run(f"mnist_lab.{verb}", "a", "b", cwd=tmp_path)
-    assert (ended.code, ended.stderr) == (2, "2 run directories: allowed is one.\n")
+    assert (ended.code, ended.stderr) == (2, "2 run directories: must be one.\n")
 
 
 @pytest.fixture(scope="module")

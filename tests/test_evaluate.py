@@ -35,7 +35,7 @@ from mnist_lab.idx import read_split
 from mnist_lab.predict import predict_command
 from mnist_lab.run_data import other_data
 from mnist_lab.runs import Run, locate, read_epochs, read_metrics, read_status
-from mnist_lab.trained import TrainedRun
+from mnist_lab.stored import StoredRun
 
 NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat"]
 NAMES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
@@ -328,7 +328,7 @@ def test_other_images_are_refused_when_the_run_was_trained_on_them(
     config["data"] |= {"root": str(tmp_path / "gone"), "download": False}
     data = other_data(run, config, "idx_folder", [f"data.root={small}"], split="test")
     assert "it may have been trained on some" in str(data.note)
-    others = [TrainedRun.find(run, checkpoint="last")]
+    others = [StoredRun.find(run, checkpoint="last")]
     assert claim_folder(others, data, split="test") == run / "evaluation/idx_folder"
     namesake = replace(data, sha256="0123456789")
     assert claim_folder(others, namesake, split="test") == run / "evaluation/idx_folder-01234567"
@@ -364,7 +364,7 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
         "2 lie below it": [str(tmp_path)],
         "split their images differently": [str(run), str(other), "--split", "val"],
         "cannot be compared with itself": [str(run), str(run)],
-        "allowed are one, or two": [str(run)] * 3,
+        "3 run directories: must be one, or two": [str(run)] * 3,
         "did you mean fashion_mnist": [str(run), "--data", "fashion_mnst"],
         "cannot differ from the run's": [str(run), "data.val_fraction=0"],
         "belongs to the run": [
@@ -468,7 +468,7 @@ def test_a_run_that_is_still_training(run: Path, capsys: pytest.CaptureFixture[s
     assert "TensorBoard gets the pictures" in text
     assert sorted((run / "tensorboard").iterdir()) == events
     held.release()
-    caveat = TrainedRun.find(run, checkpoint="last").caveat
+    caveat = StoredRun.find(run, checkpoint="last").caveat
     assert caveat == f"{run}: crashed, with 3 epochs done."
 
 

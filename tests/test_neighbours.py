@@ -185,7 +185,7 @@ def test_tensorboards_projector_reads_the_features(
         tiles = np.asarray(sprite).reshape(8, 28, 8, 28).swapaxes(1, 2).reshape(64, 28, 28)
     np.testing.assert_array_equal(255 - tiles[:50], images[:, 0])
     with pytest.raises(Refused, match="--projector: is for one run"):
-        evaluate_command([str(run), str(folder / "other"), "--projector"])
+        evaluate_command([str(run), str(run), "--projector"])
 
 
 def test_the_projector_gets_no_more_than_a_browser_can_hold(
