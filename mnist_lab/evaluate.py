@@ -167,6 +167,7 @@ def evaluate(
     from mnist_lab import evaluation_figures as figures
     from mnist_lab.board import write_board
     from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics, write_csv
+    from mnist_lab.plotting import save
 
     images = data.load()
     answers = ask(model, images, split)
@@ -193,8 +194,8 @@ def evaluate(
             metrics[f"{split}/reliability"], error=metrics[f"{split}/calibration_error"]
         ),
     }
-    saved = [figures.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
-    figures.save(figures.curves_figure(read_epochs(run.path)), run.path / "curves.png")
+    saved = [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+    save(figures.curves_figure(read_epochs(run.path)), run.path / "curves.png")
     write_json(folder / "metrics.json", metrics)
 
     screen.print(f"{run.path}")
@@ -243,6 +244,7 @@ def compare(
     (model_a, epoch_a), (model_b, epoch_b) = runs[0].load_for_verb(), runs[1].load()
     from mnist_lab import evaluation_figures as figures
     from mnist_lab.evaluation import Disagreement, disagreement_words, verdict, write_csv
+    from mnist_lab.plotting import save
 
     images = data.load()
     pair = Disagreement(ask(model_a, images, split), ask(model_b, images, split))
@@ -261,7 +263,7 @@ def compare(
     figure = figures.disagreement_figure(
         pair, images.splits[split][0][:, 0].numpy(), data.class_names
     )
-    figures.save(figure, folder / "comparison.png")
+    save(figure, folder / "comparison.png")
     write_json(folder / "comparison.json", metrics)
 
     screen.print(pair_table(runs, metrics))

@@ -209,7 +209,8 @@ def draw(predictions: Sequence[Prediction], class_names: Sequence[str], path: Pa
     shown = [each for each in predictions if each.probs is not None][:MAX_SHOWN]
     if not shown:
         return
-    from mnist_lab.evaluation_figures import predictions_figure, save
+    from mnist_lab.evaluation_figures import predictions_figure
+    from mnist_lab.plotting import save
 
     try:
         save(predictions_figure(shown, class_names), path, metadata=MARK)

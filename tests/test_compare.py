@@ -23,7 +23,8 @@ from scipy import stats
 from mnist_lab.compare import compare_command, default_folder
 from mnist_lab.config import checked, compose
 from mnist_lab.errors import Refused
-from mnist_lab.figures import COLORS, GREY, cost_figure, curves_figure, effects_figure
+from mnist_lab.figures import cost_figure, curves_figure, effects_figure
+from mnist_lab.plotting import COLORS, GREY
 from mnist_lab.report import csv_text, json_text, text
 from mnist_lab.results import read_results
 from mnist_lab.runs import Run, read_epochs

@@ -153,7 +153,7 @@ def test_confusion_figure_shows_the_counts() -> None:
     shades = np.asarray(axes.images[0].get_array())
     np.testing.assert_array_equal(shades, np.array(confusion) * (1 - np.eye(10, dtype=int)))
     assert [label.get_text() for label in axes.get_yticklabels()] == NAMES
-    assert f"{300 - np.trace(confusion)} mistakes in 300" in axes.get_title()
+    assert f"{300 - np.trace(confusion)} mistakes in 300" in axes.get_title("left")
 
 
 def test_mistakes_figure_shows_each_image_under_its_words() -> None:
@@ -190,7 +190,9 @@ def test_reliability_figure_shows_the_bins() -> None:
     assert [bar.get_height() for bar in below.patches] == [each["count"] for each in bins]
     for bar, each in zip(above.patches, bins, strict=True):
         assert each["low"] < bar.get_x() < bar.get_x() + bar.get_width() < each["high"]
-    assert "12.34 points" in above.get_title()
+    assert "12.34 points" in above.get_title("left")
+    words = [text.get_text() for text in above.get_legend().get_texts()]
+    assert words == ["perfectly calibrated", "this network"]
 
 
 def test_curves_figure_shows_the_epochs(folder: Path) -> None:
