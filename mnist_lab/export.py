@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
+import json
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+import numpy as np
 
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
@@ -19,6 +22,8 @@ from mnist_lab.stored import StoredRun, add_runs, stored_runs
 from mnist_lab.verb import Parser, verb
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from mnist_lab.models.classifier import Classifier
 
 EXAMPLES = """\
@@ -35,6 +40,8 @@ answer test images, and no probability may differ from the network's own by more
 
 NUM_CHECKED = 1_000  # test images that every file answers before it is written
 TOLERANCE = 1e-5  # largest difference of a probability
+MAX_BYTES = 2_000_000_000  # of weights: an ONNX file is one protobuf message, 2 GiB at most
+METADATA = "metadata.json"  # the extra file inside a torch.export archive
 
 
 def main() -> None:
@@ -66,31 +73,35 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
             cannot be written.
     """
     model, epoch = run.load_for_verb()
-    from mnist_lab import portable
+    import torch
+
+    from mnist_lab.answers import log_probs
 
     num_bytes = sum(weight.nbytes for weight in model.parameters())
-    if num_bytes > portable.MAX_BYTES:
+    if num_bytes > MAX_BYTES:
         raise Refused(
             f"{run.path}: its weights take {num_bytes / 1e9:.1f} GB; an ONNX file holds at most "
-            f"{portable.MAX_BYTES / 1e9:.0f}."
+            f"{MAX_BYTES / 1e9:.0f}."
         )
     metadata = described(run, data, model, epoch)
-    program = portable.to_program(model)
+    program = to_program(model)
     files = {
-        "model.onnx": portable.to_onnx_file(program, metadata),
-        "model.pt2": portable.to_torch_file(program, metadata),
+        "model.onnx": onnx_file(program, metadata),
+        "model.pt2": torch_file(program, metadata),
     }
     images = data.read().test_images[:NUM_CHECKED]
+    expected = np.exp(log_probs(model, torch.from_numpy(images).unsqueeze(1)))
     answers = {
-        "model.onnx": portable.onnx_file_probs(files["model.onnx"], images, threads=run.threads),
-        "model.pt2": portable.torch_file_probs(files["model.pt2"], images),
+        "model.onnx": onnx_file_probs(files["model.onnx"], images, threads=run.threads),
+        "model.pt2": torch_file_probs(files["model.pt2"], images),
     }
-    own = portable.own_probs(model, images)
-    differences = {name: portable.largest_difference(probs, own) for name, probs in answers.items()}
     screen.print(f"{run.path}, epoch {epoch}; against its own probabilities,")
     screen.print(f"on {len(images):,} images of {data.name}'s test split:")
-    screen.print(difference_table(files, differences))
-    for name, difference in differences.items():
+    differences = {}
+    for name, probs in answers.items():
+        differences[name] = difference = float(np.abs(probs - expected).max())
+        size = f"{len(files[name]) / 1e6:.2f} MB"
+        screen.print(f"  {name:10} {size:>9}  largest difference {difference:.1e}")
         if not difference <= TOLERANCE:  # a nan is not
             raise Failed(
                 "export",
@@ -108,19 +119,6 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
     except OSError as error:
         raise Failed("disk", f"{folder}: {error.strerror}.") from None
     screen.print(f"They are in {folder}, with model.json, which describes them.")
-
-
-def difference_table(files: dict[str, bytes], differences: dict[str, float]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("file", "MB", "run by", "largest difference"):
-        table.add_column(name, justify="right" if name == "MB" else "left")
-    engines = {
-        "model.onnx": f"ONNX Runtime {version('onnxruntime')}",
-        "model.pt2": f"torch.export, torch {version('torch')}",
-    }
-    for name, file in files.items():
-        table.add_row(name, f"{len(file) / 1e6:.2f}", engines[name], f"{differences[name]:.1e}")
-    return table
 
 
 def described(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:
@@ -148,6 +146,87 @@ def described(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> d
             name: version(name) for name in ("mnist_lab", "torch", "onnx", "onnxruntime")
         },
     }
+
+
+def to_program(classifier: Classifier) -> ExportedProgram:
+    """Trace a network with the scaling before it and the softmax after it, for any n.
+
+    uint8 (n, 28, 28), 0 paper to 255 ink -> probabilities (n, 10).
+    """
+    import torch
+    from torch import Tensor, nn
+
+    from mnist_lab.data import scale
+
+    class PixelsToProbs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            # Exported weights lie in the plain order, whatever is fastest here.
+            plain = copy.deepcopy(classifier).to(memory_format=torch.contiguous_format)
+            self.classifier = plain
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.classifier(scale(images.unsqueeze(1)))
+            return logits.softmax(dim=1)
+
+    example = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    any_n = ({0: torch.export.Dim("n")},)
+    program = torch.export.export(PixelsToProbs().eval(), (example,), dynamic_shapes=any_n)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # where the code lies is nobody's business
+    return program
+
+
+def torch_file(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
+    """The bytes of a .pt2 archive; `torch.export.load` opens it."""
+    import torch
+
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
+    return file.getvalue()
+
+
+def onnx_file(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
+    """The bytes of a .onnx file; metadata that is no text is written as JSON."""
+    import onnx
+    import torch
+
+    converted = torch.onnx.export(
+        program,
+        dynamic_shapes=({0: torch.export.Dim("n")},),  # names the dimension
+        input_names=["images"],
+        output_names=["probs"],
+        dynamo=True,
+        verbose=False,
+    )
+    assert converted is not None
+    proto = converted.model_proto
+    graph = proto.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")  # how it was traced
+    proto.producer_name = "mnist_lab"
+    proto.producer_version = metadata["exported_with"]["mnist_lab"]
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
+    onnx.helper.set_model_props(proto, texts)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto.SerializeToString()  # type: ignore[no-any-return]
+
+
+def torch_file_probs(file: bytes, images: np.ndarray) -> np.ndarray:
+    import torch
+
+    network = torch.export.load(io.BytesIO(file)).module()
+    with torch.inference_mode():
+        return network(torch.from_numpy(images)).numpy()  # type: ignore[no-any-return]
+
+
+def onnx_file_probs(file: bytes, images: np.ndarray, *, threads: int) -> np.ndarray:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":
