@@ -165,8 +165,9 @@ def evaluate(
     """Judge one run: print the figures, write them and the pictures into `folder`."""
     model, epoch = run.load_for_verb()
     from mnist_lab import evaluation_figures as figures
-    from mnist_lab.board import write_board
     from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics, write_csv
+    from mnist_lab.evaluation_tensorboard import write_pictures, write_projector
+    from mnist_lab.neighbours import features
     from mnist_lab.plotting import save
 
     images = data.load()
@@ -209,17 +210,14 @@ def evaluate(
         screen.print(f"  and {num_more:,} more in {folder / 'mistakes.csv'}")
     screen.print()
     screen.print(f"Tables and pictures are in {folder}, the run's curves in {run.path}.")
+    tensorboard = run.path / "tensorboard"
     if is_held(run.path):  # a second event file would stop TensorBoard from following the first
         screen.print("TensorBoard gets the pictures from an evaluation after the run's end.")
     else:
-        board = run.path / "tensorboard"
-        write_board(board, model=model, images=pixels, pictures=saved, epoch=epoch)
+        write_pictures(tensorboard, model=model, images=pixels, pictures=saved, epoch=epoch)
     if projector:
-        from mnist_lab.neighbours import features
-        from mnist_lab.projector import write_projector
-
         num_images = write_projector(
-            run.path / "tensorboard",
+            tensorboard,
             features=features(model, pixels).numpy(),
             images=pixels[:, 0].numpy(),
             answers=answers,

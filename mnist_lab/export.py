@@ -6,7 +6,6 @@ import copy
 import hashlib
 import io
 import json
-import operator
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
-from mnist_lab.files import write_atomically, write_json
+from mnist_lab.files import write_bytes, write_json
 from mnist_lab.run_data import RunData
 from mnist_lab.runs import read_metrics, read_state
 from mnist_lab.stored import StoredRun, add_runs, stored_runs
@@ -114,7 +113,7 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, file in files.items():
-            write_atomically(folder / name, operator.methodcaller("write", file))
+            write_bytes(folder / name, file)
         write_json(folder / "model.json", metadata)
     except OSError as error:
         raise Failed("disk", f"{folder}: {error.strerror}.") from None
