@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from mnist_lab.errors import Refused
 from mnist_lab.report import FORMATS, csv_text, json_text, text, unfinished_line
 from mnist_lab.results import read_results
 from mnist_lab.runs import read_epochs
-from mnist_lab.signals import listen
 from mnist_lab.study import Study, study
-from mnist_lab.train import exit_code
+from mnist_lab.verb import Parser, verb
 
 EXAMPLES = """\
 examples:
@@ -35,22 +32,15 @@ if there is one DIR and it is no run, and for the formats csv and json nowhere.
 """
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Refused(f"{message} ({self.prog} --help explains)")
-
-
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: compare_command(sys.argv[1:])))
+    verb(compare_command)
 
 
 def compare_command(args: Sequence[str]) -> None:
     parser = Parser(
-        prog="mnist-compare",
-        description="Compare runs, finished or still running: of one sweep, of many, or any.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "mnist-compare",
+        "Compare runs, finished or still running: of one sweep, of many, or any.",
+        examples=EXAMPLES,
     )
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="DIR", help="a run, a sweep or a folder of them"
@@ -75,7 +65,7 @@ def compare_command(args: Sequence[str]) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="(table)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the plots go")
-    options = parser.parse_args(args)
+    options = parser.parsed(args)
 
     results, remarks = read_results(options.folders)
     found = study(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.console import printable, progress_bar
-from mnist_lab.errors import Refused
-from mnist_lab.imports import import_lightning
-from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
-from mnist_lab.run_data import RunData, own_data, stored_class_names
-from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
-from mnist_lab.trained import TrainedRun
+from mnist_lab.run_data import RunData
+from mnist_lab.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.verb import Parser, verb, whole
 
 if TYPE_CHECKING:
     from mnist_lab.drawing import DrawingReader
@@ -32,30 +27,24 @@ for this machine alone: it is served on 127.0.0.1 and loads nothing from elsewhe
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: demo_command(sys.argv[1:])))
+    verb(demo_command)
 
 
 def demo_command(args: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="mnist-demo",
+    parser = Parser(
+        "mnist-demo",
+        "Serve a page on which a run's network reads what is drawn.",
         usage="%(prog)s [-h] [--port PORT] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
-        description="Serve a page on which a run's network reads what is drawn.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
-    add_one_run(parser)
-    parser.add_argument("--port", type=int, default=8000, help="of 127.0.0.1 (8000)")
-    add_checkpoint(parser)
-    options = parser.parse_intermixed_args(list(args))
-    if not 0 <= options.port <= 65_535:
-        raise Refused(f"--port {options.port}: allowed is a whole number from 0 to 65535.")
-    path, overrides = one_run(options.run)
-    run = TrainedRun.find(path, checkpoint=options.checkpoint)
+    add_runs(parser)
+    parser.add_argument("--port", type=whole(0, 65_535), default=8000, help="of 127.0.0.1 (8000)")
+    options = parser.parsed(args)
+    (run,), overrides = stored_runs(options)
     from mnist_lab.server import ADDRESS, application, bind, serve
 
     with bind(options.port) as listener:
-        data = own_data(run.path, run.config, overrides)
+        data = run.data(overrides)
         if run.caveat:
             print(run.caveat, file=sys.stderr)
         reader = drawing_reader(run, data)
@@ -68,27 +57,22 @@ def demo_command(args: Sequence[str]) -> None:
         serve(app, listener)
 
 
-def drawing_reader(run: TrainedRun, data: RunData) -> DrawingReader:
+def drawing_reader(run: StoredRun, data: RunData) -> DrawingReader:
     """Load the network and look at all of its training images."""
-    import_lightning()
-    import torch
-
+    model, epoch = run.load_for_verb()
     from mnist_lab.drawing import DrawingReader
     from mnist_lab.neighbours import TrainingImages
 
-    torch.set_num_threads(run.threads)
-    model, epoch = run.load()
     split = data.load().splits["train"]
     with progress_bar("training images", len(split[0])) as advance:
         training = TrainingImages.of(model, split, progress=advance)
-    where = run.path.absolute()
     facts: dict[str, Any] = {
-        "run": printable(f"{where.parent.name}/{where.name}"),
+        "run": printable(run.name),
         "epoch": epoch,
         "data": printable(data.name),
         "num_images": len(training.images),
     }
-    return DrawingReader(model, training, class_names=stored_class_names(run.config), facts=facts)
+    return DrawingReader(model, training, class_names=run.class_names, facts=facts)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +12,10 @@ from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.evaluation_tables import class_table, figure_table, pair_table, print_list
 from mnist_lab.files import write_json
-from mnist_lab.imports import import_lightning
-from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
-from mnist_lab.run_data import RunData, data_seen, other_data, own_data
+from mnist_lab.run_data import RunData, data_seen, other_data
 from mnist_lab.runs import is_held, read_epochs, read_json
-from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
-from mnist_lab.trained import TrainedRun
+from mnist_lab.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.verb import Parser, verb, whole
 
 if TYPE_CHECKING:
     from mnist_lab.answers import Answers
@@ -43,47 +38,38 @@ same evaluation again replaces the last. The network runs on the CPU, in 32-bit 
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: evaluate_command(sys.argv[1:])))
+    verb(evaluate_command)
 
 
 def evaluate_command(args: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="mnist-evaluate",
-        description="Test a run's network: figures, confusion, calibration and mistakes.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "mnist-evaluate",
+        "Test a run's network: figures, confusion, calibration and mistakes.",
+        examples=EXAMPLES,
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN_DIR", help="one run directory, or two")
-    add_checkpoint(parser)
+    add_runs(parser, what="a run directory, or two")
     parser.add_argument(
         "--split", choices=("test", "val", "train"), default="test", help="test by default"
     )
     parser.add_argument(
         "--data",
         metavar="NAME",
-        help=f"other images than the run's: {', '.join(choices('data'))}; data.root=DIR, given as "
-        "an argument of its own, says where they are",
+        help=f"other images than the run's, at data.root=DIR: {', '.join(choices('data'))}",
     )
     parser.add_argument(
-        "--mistakes", type=int, default=10, metavar="N", help="how many to put in words (10)"
+        "--mistakes", type=whole(0), default=10, metavar="N", help="how many to put in words (10)"
     )
     parser.add_argument(
         "--projector",
         action="store_true",
         help="for one run: write what its last hidden layer gives for TensorBoard's projector",
     )
-    options = parser.parse_intermixed_args(list(args))
-    paths, overrides = paths_and_overrides(options.runs)
-    if len(paths) not in (1, 2):
-        raise Refused(f"{len(paths)} run directories: allowed are one, or two to compare.")
-    if options.projector and len(paths) != 1:
+    options = parser.parsed(args)
+    runs, overrides = stored_runs(options, most=2)
+    if options.projector and len(runs) == 2:
         raise Refused("--projector: is for one run.")
-    if options.mistakes < 0:
-        raise Refused(f"--mistakes {options.mistakes}: allowed is a whole number from 0.")
-    runs = [TrainedRun.find(path, checkpoint=options.checkpoint) for path in paths]
     if len({run.path.resolve() for run in runs}) < len(runs):
-        raise Refused(f"{paths[0]}: is named twice; a run cannot be compared with itself.")
+        raise Refused(f"{runs[0].path}: is named twice; a run cannot be compared with itself.")
     data = find_data(runs, options.data, overrides, split=options.split)
     folder = claim_folder(runs, data, split=options.split)
     screen = Screen(highlight=False, markup=False, soft_wrap=True)
@@ -108,7 +94,7 @@ def evaluate_command(args: Sequence[str]) -> None:
 
 
 def find_data(
-    runs: Sequence[TrainedRun], name: str | None, overrides: Sequence[str], *, split: str
+    runs: Sequence[StoredRun], name: str | None, overrides: Sequence[str], *, split: str
 ) -> RunData:
     """The images to judge by: allowed for each of the runs, and the same for all.
 
@@ -116,7 +102,7 @@ def find_data(
         Refused: not there, trained on by one of them, or not the same images for two runs.
     """
     if name is None:
-        data = own_data(runs[0].path, runs[0].config, overrides)
+        data = runs[0].data(overrides)
         for run in runs[1:]:
             if data_seen(run.path) != data.sha256:
                 raise Refused(
@@ -140,7 +126,7 @@ def splitting(config: dict[str, Any]) -> tuple[object, ...]:
     return data["val_fraction"], data["shuffle_split"], seed
 
 
-def claim_folder(runs: Sequence[TrainedRun], data: RunData, *, split: str) -> Path:
+def claim_folder(runs: Sequence[StoredRun], data: RunData, *, split: str) -> Path:
     """Make the folder for the results: one for each data set, split, checkpoint and opponent."""
     parts = [] if data.own else [re.sub(r"[^\w.]+", "_", data.name)]
     parts += [split] if split != "test" else []
@@ -150,8 +136,7 @@ def claim_folder(runs: Sequence[TrainedRun], data: RunData, *, split: str) -> Pa
     if not data.own and earlier.exists() and read_json(earlier).get("data_sha256") != data.sha256:
         folder = folder.with_name(f"{folder.name}-{data.sha256[:8]}")  # two sets of one name
     for other in runs[1:]:
-        where = other.path.absolute()
-        folder /= f"against_{where.parent.name}_{where.name}"
+        folder /= f"against_{other.name.replace('/', '_')}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -168,7 +153,7 @@ def ask(model: Classifier, images: MNISTDataModule, split: str) -> Answers:
 
 
 def evaluate(
-    run: TrainedRun,
+    run: StoredRun,
     data: RunData,
     folder: Path,
     screen: Screen,
@@ -178,15 +163,13 @@ def evaluate(
     projector: bool,
 ) -> None:
     """Judge one run: print the figures, write them and the pictures into `folder`."""
-    import_lightning()
-    import torch
-
+    model, epoch = run.load_for_verb()
     from mnist_lab import evaluation_figures as figures
-    from mnist_lab.board import write_board
     from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics, write_csv
+    from mnist_lab.evaluation_tensorboard import write_pictures, write_projector
+    from mnist_lab.neighbours import features
+    from mnist_lab.plotting import save
 
-    torch.set_num_threads(run.threads)
-    model, epoch = run.load()
     images = data.load()
     answers = ask(model, images, split)
     metrics = {
@@ -212,8 +195,8 @@ def evaluate(
             metrics[f"{split}/reliability"], error=metrics[f"{split}/calibration_error"]
         ),
     }
-    saved = [figures.save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
-    figures.save(figures.curves_figure(read_epochs(run.path)), run.path / "curves.png")
+    saved = [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+    save(figures.curves_figure(read_epochs(run.path)), run.path / "curves.png")
     write_json(folder / "metrics.json", metrics)
 
     screen.print(f"{run.path}")
@@ -227,17 +210,14 @@ def evaluate(
         screen.print(f"  and {num_more:,} more in {folder / 'mistakes.csv'}")
     screen.print()
     screen.print(f"Tables and pictures are in {folder}, the run's curves in {run.path}.")
+    tensorboard = run.path / "tensorboard"
     if is_held(run.path):  # a second event file would stop TensorBoard from following the first
         screen.print("TensorBoard gets the pictures from an evaluation after the run's end.")
     else:
-        board = run.path / "tensorboard"
-        write_board(board, model=model, images=pixels, pictures=saved, epoch=epoch)
+        write_pictures(tensorboard, model=model, images=pixels, pictures=saved, epoch=epoch)
     if projector:
-        from mnist_lab.neighbours import features
-        from mnist_lab.projector import write_projector
-
         num_images = write_projector(
-            run.path / "tensorboard",
+            tensorboard,
             features=features(model, pixels).numpy(),
             images=pixels[:, 0].numpy(),
             answers=answers,
@@ -250,7 +230,7 @@ def evaluate(
 
 
 def compare(
-    runs: Sequence[TrainedRun],
+    runs: Sequence[StoredRun],
     data: RunData,
     folder: Path,
     screen: Screen,
@@ -259,15 +239,12 @@ def compare(
     limit: int,
 ) -> None:
     """Judge two runs on the same images, image by image."""
-    import_lightning()
-    import torch
-
+    (model_a, epoch_a), (model_b, epoch_b) = runs[0].load_for_verb(), runs[1].load()
     from mnist_lab import evaluation_figures as figures
     from mnist_lab.evaluation import Disagreement, disagreement_words, verdict, write_csv
+    from mnist_lab.plotting import save
 
-    torch.set_num_threads(runs[0].threads)
     images = data.load()
-    (model_a, epoch_a), (model_b, epoch_b) = (run.load() for run in runs)
     pair = Disagreement(ask(model_a, images, split), ask(model_b, images, split))
     metrics = {
         "a": str(runs[0].path),
@@ -284,7 +261,7 @@ def compare(
     figure = figures.disagreement_figure(
         pair, images.splits[split][0][:, 0].numpy(), data.class_names
     )
-    figures.save(figure, folder / "comparison.png")
+    save(figure, folder / "comparison.png")
     write_json(folder / "comparison.json", metrics)
 
     screen.print(pair_table(runs, metrics))

@@ -20,7 +20,7 @@ from torchmetrics.classification import (
 )
 
 from mnist_lab.answers import Answers
-from mnist_lab.files import write_atomically
+from mnist_lab.files import write_bytes
 from mnist_lab.models.classifier import NUM_CLASSES
 from mnist_lab.proportions import calibration, mcnemar, wilson
 
@@ -98,7 +98,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_bytes(path, text.getvalue().encode())
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,33 @@
-"""Figures of one network: its curves, its mistakes, how far its probabilities can be trusted.
-
-Colours are two of Okabe & Ito's, told apart by all kinds of colour vision, and shades of one.
-"""
+"""Figures of one network: its curves, its mistakes, how far its probabilities can be trusted."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.patches import Rectangle
 
 from mnist_lab.answers import Answers
 from mnist_lab.evaluation import Disagreement
-from mnist_lab.files import write_atomically
+from mnist_lab.plotting import BLUE, GREY, INK, ORANGE, count_epochs, styled, write_percent
 
 if TYPE_CHECKING:
     from mnist_lab.neighbours import Neighbour
     from mnist_lab.prediction import Prediction
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#767676"
 NUM_MISTAKES = 24  # in the grid of the most confident ones
 NUM_DISAGREEMENTS = 12  # for each of two networks
-DPI = 120
 WIDTH = 8.4  # inches of a figure of tiles
 COLUMNS = 6
 TILE_WIDTH, TILE_HEIGHT, CAPTION, MARGIN = 36, 44, 15, 4  # in pixels of an image
-PLAIN: Any = {"text.parse_math": False, "font.size": 9}  # a name may hold a $
 
 
-def save(figure: Figure, path: Path, *, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write a PNG; `metadata` goes into its text chunks."""
-    with warnings.catch_warnings():
-        # A name may hold characters that the font lacks; boxes stand for them.
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        write_atomically(
-            path, lambda file: figure.savefig(file, format="png", dpi=DPI, metadata=metadata)
-        )
-    return path
-
-
-@mpl.rc_context(PLAIN)
+@styled
 def curves_figure(epochs: Sequence[Mapping[str, float]]) -> Figure:
     """Loss and accuracy after each epoch, in training and, where there is one, validation."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
@@ -62,16 +42,16 @@ def curves_figure(epochs: Sequence[Mapping[str, float]]) -> Figure:
             if f"{split}/{name}" in epochs[0]:
                 values = [row.get(f"{split}/{name}", np.nan) for row in epochs]
                 axes.plot(numbers, values, style, color=color, markersize=4, label=meaning)
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        despine(axes)
-    figure.axes[0].set_ylim(bottom=0)
-    figure.axes[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    figure.axes[0].legend(frameon=False)
+        axes.set_ylabel(label)
+        count_epochs(axes)
+    left, right = figure.axes
+    left.set_ylim(bottom=0)
+    left.legend()
+    write_percent(right)
     return figure
 
 
-@mpl.rc_context(PLAIN)
+@styled
 def confusion_figure(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Counts, a row for each label; shaded by the mistakes, which the diagonal would drown."""
     counts = np.asarray(confusion)
@@ -82,20 +62,22 @@ def confusion_figure(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=most)
     for (row, column), count in np.ndenumerate(counts):
         if row == column:
-            axes.add_patch(mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color="#dddddd"))
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color="#dddddd"))
         if count or row == column:
             dark = row != column and count > 0.6 * most
             color = "white" if dark else "black"
             axes.text(column, row, f"{count}", fontsize=8, color=color, ha="center", va="center")
     name_ticks(axes, class_names)
-    axes.set_yticks(range(len(class_names)), [short(name) for name in class_names])
+    axes.set_yticks(range(len(class_names)), [clipped(name) for name in class_names])
     axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
     axes.set(xlabel="predicted", ylabel="actual")
     axes.set_title(f"{int(mistakes.sum()):,} mistakes in {int(counts.sum()):,} images")
     return figure
 
 
-@mpl.rc_context(PLAIN)
+@styled
 def mistakes_figure(
     answers: Answers, images: UInt8[np.ndarray, "n 28 28"], class_names: Sequence[str]
 ) -> Figure:
@@ -103,8 +85,8 @@ def mistakes_figure(
     chosen = answers.mistakes[:NUM_MISTAKES]
     captions = [
         f"{i}: p={answers.confidence[i]:.2f}\n"
-        f"predicted {short(class_names[answers.predictions[i]])}\n"
-        f"is {short(class_names[answers.labels[i]])}"
+        f"predicted {clipped(class_names[answers.predictions[i]])}\n"
+        f"is {clipped(class_names[answers.labels[i]])}"
         for i in chosen
     ]
     total = len(answers.mistakes)
@@ -114,7 +96,7 @@ def mistakes_figure(
     return figure
 
 
-@mpl.rc_context(PLAIN)
+@styled
 def disagreement_figure(
     pair: Disagreement,
     images: UInt8[np.ndarray, "n 28 28"],
@@ -128,9 +110,9 @@ def disagreement_figure(
     for part, side, letter in zip(parts, sides, "AB", strict=True):
         chosen = side[:NUM_DISAGREEMENTS]
         captions = [
-            f"{i}: is {short(class_names[pair.a.labels[i]])}\n"
-            f"A: {short(class_names[pair.a.predictions[i]])}\n"
-            f"B: {short(class_names[pair.b.predictions[i]])}"
+            f"{i}: is {clipped(class_names[pair.a.labels[i]])}\n"
+            f"A: {clipped(class_names[pair.a.predictions[i]])}\n"
+            f"B: {clipped(class_names[pair.b.predictions[i]])}"
             for i in chosen
         ]
         shown = "" if len(chosen) == len(side) else f", the {len(chosen)} surest"
@@ -139,7 +121,7 @@ def disagreement_figure(
     return figure
 
 
-@mpl.rc_context(PLAIN)
+@styled
 def reliability_figure(bins: Sequence[Mapping[str, Any]], *, error: float) -> Figure:
     """How often predictions of a confidence are right, and how many images have it."""
     figure = Figure(figsize=(5.2, 5.6), layout="constrained")
@@ -150,19 +132,17 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]], *, error: float) -> Fi
     above.bar(
         middles, [each["accuracy"] for each in filled], width, color=BLUE, label="this network"
     )
-    above.plot([0, 1], [0, 1], "--", color=GREY, label="as often as it says", zorder=3)
+    above.plot([0, 1], [0, 1], "--", color=INK, label="perfectly calibrated", zorder=3)
     above.set(ylabel="share of right predictions", xlim=(0, 1), ylim=(0, 1.02))
     above.set_title(f"expected calibration error {100 * error:.2f} points")
-    above.legend(frameon=False)
+    above.legend()
     below.bar(middles, [each["count"] for each in filled], width, color=GREY)
     below.set(yscale="log", ylim=(0.7, None))
     below.set(xlabel="probability of the prediction", ylabel="images")
-    for axes in (above, below):
-        despine(axes)
     return figure
 
 
-@mpl.rc_context(PLAIN)
+@styled
 def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[str]) -> Figure:
     """One row a picture: it, what the network saw of it, the probabilities, any neighbours."""
     near = any(each.neighbours for each in predictions)
@@ -174,8 +154,8 @@ def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[
         )
         for axes in rest:
             show_neighbours(axes, each.neighbours or [], class_names)
-        show(left, each.picture, cmap="gray", top=1.0, frame=True)
-        show(middle, each.image, cmap="gray_r", frame=True)
+        show_image(left, each.picture, cmap="gray", top=1.0, frame=True)
+        show_image(middle, each.image, cmap="gray_r", frame=True)
         left.set_title("picture", fontsize=8)
         middle.set_title("seen by the network", fontsize=8)
         assert each.probs is not None
@@ -183,52 +163,60 @@ def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[
             right.stem(k, height, linefmt=ORANGE if k == each.answer else BLUE, basefmt=" ")
         right.set(ylim=(0, 1.08), ylabel="probability")
         name_ticks(right, class_names)
-        despine(right)
-        title = f"{short(each.name, limit=70)}: {each.words(class_names)}"
+        right.grid(visible=False, axis="x")
+        title = f"{clipped(each.name, limit=70)}: {each.words(class_names)}"
         part.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def show_neighbours(
-    axes: Axes, neighbours: Sequence[Neighbour], class_names: Sequence[str]
-) -> None:
-    """Training images in rows, the nearest first, each with its label below it."""
-    columns = max(4, math.ceil(math.sqrt(2 * len(neighbours))))
-    rows = -(-len(neighbours) // columns)
-    canvas = np.zeros((max(1, rows) * TILE_HEIGHT, columns * TILE_WIDTH), np.uint8)
-    for k, each in enumerate(neighbours):
-        top, left = k // columns * TILE_HEIGHT, k % columns * TILE_WIDTH + MARGIN
-        canvas[top : top + 28, left : left + 28] = each.image
-        name = short(class_names[each.label], limit=8)
-        axes.text(left + 14, top + 29, name, fontsize=7, ha="center", va="top")
-    show(axes, canvas, cmap="gray_r")
-    axes.set_title("nearest training images", fontsize=8)
-
-
 def name_ticks(axes: Axes, class_names: Sequence[str]) -> None:
     """Class names along the horizontal axis, slanted where they would run into each other."""
-    names = [short(name) for name in class_names]
+    names = [clipped(name) for name in class_names]
     axes.set_xticks(range(len(names)), names)
     if any(len(name) > 2 for name in names):
         for label in axes.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
 
 
+def show_neighbours(
+    axes: Axes, neighbours: Sequence[Neighbour], class_names: Sequence[str]
+) -> None:
+    """Training images in rows, the nearest first, each with its label below it."""
+    names = [clipped(class_names[each.label], limit=8) for each in neighbours]
+    columns = max(4, math.ceil(math.sqrt(2 * len(names))))
+    show_tiles(axes, [each.image for each in neighbours], names, columns=columns, above=False)
+    axes.set_title("nearest training images", fontsize=8)
+
+
 def draw_tiles(
     figure: Any, images: UInt8[np.ndarray, "n 28 28"], captions: Sequence[str], *, title: str
 ) -> None:
-    """Images in rows of `COLUMNS` as one large image, which draws ten times faster than n axes."""
     figure.suptitle(title)
-    if not captions:
-        return
-    rows = -(-len(captions) // COLUMNS)
-    canvas = np.zeros((rows * TILE_HEIGHT, COLUMNS * TILE_WIDTH), np.uint8)
-    axes = figure.subplots()
+    if captions:
+        show_tiles(figure.subplots(), [*images], captions, columns=COLUMNS, above=True)
+
+
+def show_tiles(
+    axes: Axes,
+    images: Sequence[np.ndarray],
+    captions: Sequence[str],
+    *,
+    columns: int,
+    above: bool,
+) -> None:
+    """Show images in rows as one large image, which draws ten times faster than n axes.
+
+    Args:
+        above: whether a caption stands above its image, or below.
+    """
+    rows = max(1, -(-len(captions) // columns))
+    canvas = np.zeros((rows * TILE_HEIGHT, columns * TILE_WIDTH), np.uint8)
     for k, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        top, left = k // COLUMNS * TILE_HEIGHT + CAPTION, k % COLUMNS * TILE_WIDTH + MARGIN
+        top, left = k // columns * TILE_HEIGHT + above * CAPTION, k % columns * TILE_WIDTH + MARGIN
         canvas[top : top + 28, left : left + 28] = image
-        axes.text(left + 14, top - 1.5, caption, fontsize=8, ha="center", va="bottom")
-    show(axes, canvas, cmap="gray_r")
+        y, side = (top - 1.5, "bottom") if above else (top + 29, "top")
+        axes.text(left + 14, y, caption, fontsize=8, ha="center", va=side)
+    show_image(axes, canvas, cmap="gray_r")
 
 
 def height_of(num_tiles: int) -> float:
@@ -237,7 +225,7 @@ def height_of(num_tiles: int) -> float:
     return 0.4 + rows * WIDTH * TILE_HEIGHT / (COLUMNS * TILE_WIDTH)
 
 
-def show(
+def show_image(
     axes: Axes, image: np.ndarray | None, *, cmap: str, top: float = 255.0, frame: bool = False
 ) -> None:
     """Draw an image of values 0..top."""
@@ -247,10 +235,6 @@ def show(
     axes.spines[:].set(visible=frame, color="#cccccc")
 
 
-def despine(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def short(name: str, *, limit: int = 12) -> str:
+def clipped(name: str, *, limit: int = 12) -> str:
     """A name that fits into its place."""
     return name if len(name) <= limit else f"{name[: limit - 1]}…"

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from mnist_lab.console import Screen, percent
-from mnist_lab.trained import TrainedRun
+from mnist_lab.stored import StoredRun
 
 
 def print_list(screen: Screen, title: str, lines: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ def figure_table(metrics: dict[str, Any]) -> Table:
     return two_columns(rows)
 
 
-def pair_table(runs: Sequence[TrainedRun], metrics: dict[str, Any]) -> Table:
+def pair_table(runs: Sequence[StoredRun], metrics: dict[str, Any]) -> Table:
     split = metrics["split"]
     a, b, both, only_a, only_b, neither = (
         metrics[f"{split}/{name}"]

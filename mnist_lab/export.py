@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
+import copy
 import hashlib
-import operator
-import sys
-from collections.abc import Sequence
+import io
+import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+import numpy as np
 
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
-from mnist_lab.files import write_atomically, write_json
-from mnist_lab.imports import import_lightning
-from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
-from mnist_lab.run_data import RunData, own_data, stored_class_names
+from mnist_lab.files import write_bytes, write_json
+from mnist_lab.run_data import RunData
 from mnist_lab.runs import read_metrics, read_state
-from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
-from mnist_lab.trained import TrainedRun
+from mnist_lab.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.verb import Parser, verb
 
 if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
     from mnist_lab.models.classifier import Classifier
 
 EXAMPLES = """\
@@ -40,34 +39,31 @@ answer test images, and no probability may differ from the network's own by more
 
 NUM_CHECKED = 1_000  # test images that every file answers before it is written
 TOLERANCE = 1e-5  # largest difference of a probability
+MAX_BYTES = 2_000_000_000  # of weights: an ONNX file is one protobuf message, 2 GiB at most
+METADATA = "metadata.json"  # the extra file inside a torch.export archive
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: export_command(sys.argv[1:])))
+    verb(export_command)
 
 
 def export_command(args: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="mnist-export",
+    parser = Parser(
+        "mnist-export",
+        "Write a run's network as ONNX and torch.export files.",
         usage="%(prog)s [-h] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
-        description="Write a run's network as ONNX and torch.export files.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLES,
     )
-    add_one_run(parser)
-    add_checkpoint(parser)
-    options = parser.parse_intermixed_args(list(args))
-    path, overrides = one_run(options.run)
-    run = TrainedRun.find(path, checkpoint=options.checkpoint)
-    data = own_data(run.path, run.config, overrides)
+    add_runs(parser)
+    (run,), overrides = stored_runs(parser.parsed(args))
+    data = run.data(overrides)
     screen = Screen(highlight=False, markup=False, soft_wrap=True)
     if run.caveat:
         screen.print(run.caveat)
     export(run, data, screen)
 
 
-def export(run: TrainedRun, data: RunData, screen: Screen) -> None:
+def export(run: StoredRun, data: RunData, screen: Screen) -> None:
     """Convert, compare, and write only what agrees.
 
     Raises:
@@ -75,36 +71,36 @@ def export(run: TrainedRun, data: RunData, screen: Screen) -> None:
         Failed: a file's answers differ from the network's by more than `TOLERANCE`, or the folder
             cannot be written.
     """
-    import_lightning()
+    model, epoch = run.load_for_verb()
     import torch
 
-    from mnist_lab import portable
+    from mnist_lab.answers import log_probs
 
-    torch.set_num_threads(run.threads)
-    model, epoch = run.load()
     num_bytes = sum(weight.nbytes for weight in model.parameters())
-    if num_bytes > portable.MAX_BYTES:
+    if num_bytes > MAX_BYTES:
         raise Refused(
             f"{run.path}: its weights take {num_bytes / 1e9:.1f} GB; an ONNX file holds at most "
-            f"{portable.MAX_BYTES / 1e9:.0f}."
+            f"{MAX_BYTES / 1e9:.0f}."
         )
     metadata = described(run, data, model, epoch)
-    program = portable.to_program(model)
+    program = to_program(model)
     files = {
-        "model.onnx": portable.to_onnx_file(program, metadata),
-        "model.pt2": portable.to_torch_file(program, metadata),
+        "model.onnx": onnx_file(program, metadata),
+        "model.pt2": torch_file(program, metadata),
     }
     images = data.read().test_images[:NUM_CHECKED]
+    expected = np.exp(log_probs(model, torch.from_numpy(images).unsqueeze(1)))
     answers = {
-        "model.onnx": portable.onnx_file_probs(files["model.onnx"], images, threads=run.threads),
-        "model.pt2": portable.torch_file_probs(files["model.pt2"], images),
+        "model.onnx": onnx_file_probs(files["model.onnx"], images, threads=run.threads),
+        "model.pt2": torch_file_probs(files["model.pt2"], images),
     }
-    own = portable.own_probs(model, images)
-    differences = {name: portable.largest_difference(probs, own) for name, probs in answers.items()}
     screen.print(f"{run.path}, epoch {epoch}; against its own probabilities,")
     screen.print(f"on {len(images):,} images of {data.name}'s test split:")
-    screen.print(difference_table(files, differences))
-    for name, difference in differences.items():
+    differences = {}
+    for name, probs in answers.items():
+        differences[name] = difference = float(np.abs(probs - expected).max())
+        size = f"{len(files[name]) / 1e6:.2f} MB"
+        screen.print(f"  {name:10} {size:>9}  largest difference {difference:.1e}")
         if not difference <= TOLERANCE:  # a nan is not
             raise Failed(
                 "export",
@@ -117,29 +113,15 @@ def export(run: TrainedRun, data: RunData, screen: Screen) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, file in files.items():
-            write_atomically(folder / name, operator.methodcaller("write", file))
+            write_bytes(folder / name, file)
         write_json(folder / "model.json", metadata)
     except OSError as error:
         raise Failed("disk", f"{folder}: {error.strerror}.") from None
     screen.print(f"They are in {folder}, with model.json, which describes them.")
 
 
-def difference_table(files: dict[str, bytes], differences: dict[str, float]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("file", "MB", "run by", "largest difference"):
-        table.add_column(name, justify="right" if name == "MB" else "left")
-    engines = {
-        "model.onnx": f"ONNX Runtime {version('onnxruntime')}",
-        "model.pt2": f"torch.export, torch {version('torch')}",
-    }
-    for name, file in files.items():
-        table.add_row(name, f"{len(file) / 1e6:.2f}", engines[name], f"{differences[name]:.1e}")
-    return table
-
-
-def described(run: TrainedRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:
+def described(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:
     """What a stranger to this package needs to know of the network."""
-    where = run.path.absolute()
     finished = read_metrics(run.path) if read_state(run.path) == "finished" else {}
     chosen = run.config.get("choices", {})
     acc = finished.get("test/acc" if run.checkpoint == "last" else "test/acc_best")
@@ -147,10 +129,10 @@ def described(run: TrainedRun, data: RunData, model: Classifier, epoch: int) -> 
     return {
         "input": "images: uint8 (n, 28, 28), 0 paper to 255 ink, centred as in MNIST",
         "output": "probs: float32 (n, 10), probabilities in the order of class_names",
-        "class_names": stored_class_names(run.config),
+        "class_names": run.class_names,
         "data": data.name,
         "data_sha256": data.sha256,
-        "run": f"{where.parent.name}/{where.name}",
+        "run": run.name,
         "experiment": chosen.get("experiment"),
         "model": chosen.get("model"),
         "num_params": sum(weight.numel() for weight in model.parameters()),
@@ -163,6 +145,87 @@ def described(run: TrainedRun, data: RunData, model: Classifier, epoch: int) -> 
             name: version(name) for name in ("mnist_lab", "torch", "onnx", "onnxruntime")
         },
     }
+
+
+def to_program(classifier: Classifier) -> ExportedProgram:
+    """Trace a network with the scaling before it and the softmax after it, for any n.
+
+    uint8 (n, 28, 28), 0 paper to 255 ink -> probabilities (n, 10).
+    """
+    import torch
+    from torch import Tensor, nn
+
+    from mnist_lab.data import scale
+
+    class PixelsToProbs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            # Exported weights lie in the plain order, whatever is fastest here.
+            plain = copy.deepcopy(classifier).to(memory_format=torch.contiguous_format)
+            self.classifier = plain
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.classifier(scale(images.unsqueeze(1)))
+            return logits.softmax(dim=1)
+
+    example = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    any_n = ({0: torch.export.Dim("n")},)
+    program = torch.export.export(PixelsToProbs().eval(), (example,), dynamic_shapes=any_n)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # where the code lies is nobody's business
+    return program
+
+
+def torch_file(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
+    """The bytes of a .pt2 archive; `torch.export.load` opens it."""
+    import torch
+
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
+    return file.getvalue()
+
+
+def onnx_file(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
+    """The bytes of a .onnx file; metadata that is no text is written as JSON."""
+    import onnx
+    import torch
+
+    converted = torch.onnx.export(
+        program,
+        dynamic_shapes=({0: torch.export.Dim("n")},),  # names the dimension
+        input_names=["images"],
+        output_names=["probs"],
+        dynamo=True,
+        verbose=False,
+    )
+    assert converted is not None
+    proto = converted.model_proto
+    graph = proto.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")  # how it was traced
+    proto.producer_name = "mnist_lab"
+    proto.producer_version = metadata["exported_with"]["mnist_lab"]
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
+    onnx.helper.set_model_props(proto, texts)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto.SerializeToString()  # type: ignore[no-any-return]
+
+
+def torch_file_probs(file: bytes, images: np.ndarray) -> np.ndarray:
+    import torch
+
+    network = torch.export.load(io.BytesIO(file)).module()
+    with torch.inference_mode():
+        return network(torch.from_numpy(images)).numpy()  # type: ignore[no-any-return]
+
+
+def onnx_file_probs(file: bytes, images: np.ndarray, *, threads: int) -> np.ndarray:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

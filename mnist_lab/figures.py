@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullLocator,
-    PercentFormatter,
-    StrMethodFormatter,
-)
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from mnist_lab.files import write_atomically
 from mnist_lab.groups import Group, short, shown
 from mnist_lab.hparams import CHOICES
+from mnist_lab.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
 from mnist_lab.statistics import Effect
 from mnist_lab.study import Study, higher_is_better, is_fraction, levels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Told apart with every kind of colour vision. Source: Okabe & Ito (2008), "Color Universal Design";
-# without black, and without yellow, which is faint on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-GREY, INK = "#B5B5B5", "#333333"
+MARKERS = ("o", "s", "^", "D", "v", "P")  # as many as COLORS
 MAX_PANELS = 6
-STYLE: Any = {
-    "font.size": 9,
-    "text.parse_math": False,  # a name may hold a $
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#808080",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E8E8E8",
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
 Rows = Sequence[Mapping[str, float]]
 """metrics.csv of one run: a row an epoch."""
 
@@ -66,23 +39,14 @@ def draw(study: Study, epochs: Mapping[Path, Rows], folder: Path) -> list[Path]:
         "effects": effects_figure(study),
         "cost": cost_figure(study),
     }
-    paths: list[Path] = []
-    for name, figure in figures.items():
-        if figure is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            paths.append(folder / f"{name}.png")
-            save(figure, paths[-1])
-    return paths
+    return [
+        save(figure, folder / f"{name}.png")
+        for name, figure in figures.items()
+        if figure is not None
+    ]
 
 
-def save(figure: Figure, path: Path) -> None:
-    with warnings.catch_warnings():
-        # A name may hold characters that the font lacks; boxes stand for them.
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
-
-
-@mpl.rc_context(STYLE)
+@styled
 def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     """Accuracy and loss by epoch: a line for the mean over seeds, a band from lowest to highest.
 
@@ -93,14 +57,15 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     rows = [row for group in groups for r in group.results for row in epochs.get(r.path, ())]
     if not rows:
         return None
-    split, words = ("val", "validation") if any("val/acc" in r for r in rows) else ("train", "")
+    has_val = any("val/acc" in row for row in rows)
+    split, words = ("val", "validation") if has_val else ("train", "training")
     best = study.groups[: len(COLORS)]
     columns = 1 if any(len(group.label) > 60 for group in best) else 2
     height = 3.2 + 0.2 * (len(best) + 1) / columns  # inches: the panels, then the legend
     figure = Figure(figsize=(10, height), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.set(title=f"{words or 'training'} accuracy", xlabel="epoch")
-    right.set(title=f"{words or 'training'} loss (nats)", xlabel="epoch", yscale="log")
+    left.set_title(f"{words} accuracy")
+    right.set(title=f"{words} loss (nats)", yscale="log")
     lines, lowest, highest = [], math.inf, -math.inf
     for rank, group in reversed([*enumerate(groups)]):
         color = COLORS[rank] if rank < len(best) else GREY
@@ -126,10 +91,10 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     if highest > lowest:
         margin = 0.08 * (highest - lowest)
         left.set_ylim(lowest - margin, min(1 + margin / 2, highest + margin))
-    left.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    write_percent(left)
     plain_numbers(right, "y")
     for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        count_epochs(axes)
     figure.legend(
         handles=lines,
         title=f"settings by {study.metric}; line: mean of the seeds, band: lowest to highest",
@@ -150,7 +115,7 @@ def by_epoch(group: Group, epochs: Mapping[Path, Rows], name: str) -> dict[int, 
     return dict(sorted(values.items()))
 
 
-@mpl.rc_context(STYLE)
+@styled
 def effects_figure(study: Study) -> Figure | None:
     """A panel for each setting: the mean at each level over the others, and the settings behind."""
     effects = {
@@ -168,7 +133,7 @@ def effects_figure(study: Study) -> Figure | None:
         effect_panel(axes, name, effect, study)
     panels[0].set_ylabel(study.metric)
     if is_fraction(study.metric):
-        panels[0].yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        write_percent(panels[0])
     figure.suptitle(
         f"{study.metric}: mean at each level over the other settings (blue), and each row (grey)",
         x=0.01,
@@ -188,11 +153,11 @@ def effect_panel(axes: Axes, name: str, effect: Effect, study: Study) -> None:
         axes.plot(places, spots, "o", color=GREY, markersize=3.5, zorder=2)
     points = [(x, effect.levels[level].mean) for x, level in enumerate(levels(effect))]
     known = [(x, mean) for x, mean in points if mean is not None]
-    axes.plot(*zip(*known, strict=True), "o-" if numeric else "o", color=COLORS[0], zorder=3)
+    axes.plot(*zip(*known, strict=True), "o-" if numeric else "o", color=BLUE, zorder=3)
     for (x, mean), (_, following) in zip(known, [*known[1:], known[-1]], strict=True):
         text = f"{100 * mean:.2f}" if is_fraction(study.metric) else f"{mean:.3g}"
         beside = (6, -12 if numeric and following > mean else 5)  # off the line to the next
-        axes.annotate(text, (x, mean), beside, textcoords="offset points", color=COLORS[0])
+        axes.annotate(text, (x, mean), beside, textcoords="offset points", color=BLUE)
     axes.set_title(short(name))
     names = [shown(level) for level in levels(effect)]
     slanted: Any = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 12 else {}
@@ -202,7 +167,7 @@ def effect_panel(axes: Axes, name: str, effect: Effect, study: Study) -> None:
     axes.margins(y=0.12)
 
 
-@mpl.rc_context(STYLE)
+@styled
 def cost_figure(study: Study) -> Figure | None:
     """The metric against the number of parameters and against the seconds of training."""
     if len(study.groups) < 2:
@@ -218,7 +183,7 @@ def cost_figure(study: Study) -> Figure | None:
         axes.set_xlabel(title)
     left.set_ylabel(study.metric)
     if is_fraction(study.metric):
-        left.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        write_percent(left)
     dots: Any = {"linestyle": ""}
     handles = [
         Line2D([], [], color=color, marker=marker, label=f"{kind_name}{kind}", **dots)

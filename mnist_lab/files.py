@@ -93,9 +93,13 @@ def refuse_ways_out(folder: Path) -> None:
                 raise Refused(f"{entry}: neither a file nor a folder; remove it.")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda file: file.write(content))
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def remove_leftovers(folder: Path) -> None:

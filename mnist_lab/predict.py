@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,10 @@ import numpy as np
 
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
-from mnist_lab.imports import import_lightning
 from mnist_lab.prediction import Prediction, as_csv, as_json, as_table
-from mnist_lab.run_arguments import add_checkpoint, paths_and_overrides
-from mnist_lab.run_data import RunData, own_data, stored_class_names
-from mnist_lab.signals import listen
-from mnist_lab.train import exit_code
-from mnist_lab.trained import TrainedRun
+from mnist_lab.run_data import RunData
+from mnist_lab.stored import StoredRun, add_checkpoint, paths_and_overrides
+from mnist_lab.verb import Parser, verb, whole
 
 EXAMPLES = """\
 examples:
@@ -39,16 +35,14 @@ MARK = {"Software": "mnist-predict"}  # in a figure's PNG, which may then be rep
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: predict_command(sys.argv[1:])))
+    verb(predict_command)
 
 
 def predict_command(args: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="mnist-predict",
-        description="Ask a run's network about pictures.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "mnist-predict",
+        "Ask a run's network about pictures.",
+        examples=EXAMPLES,
     )
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run directory")
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files")
@@ -61,7 +55,7 @@ def predict_command(args: Sequence[str]) -> None:
         help="test images by number, from 0",
     )
     parser.add_argument("--random", type=int, metavar="N", help="so many test images at random")
-    parser.add_argument("--seed", type=int, help="which ones; without it others each time")
+    parser.add_argument("--seed", type=whole(0), help="which ones; without it others each time")
     parser.add_argument(
         "--show",
         type=Path,
@@ -72,41 +66,35 @@ def predict_command(args: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--neighbours",
-        type=int,
+        type=whole(0, MAX_NEIGHBOURS),
         default=0,
         metavar="N",
         help="show so many training images, those nearest in the network's last hidden layer",
     )
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     add_checkpoint(parser)
-    options = parser.parse_intermixed_args(list(args))
+    options = parser.parsed(args)
 
     paths, overrides = paths_and_overrides(options.images)
-    run = TrainedRun.find(options.run, checkpoint=options.checkpoint)
+    run = StoredRun.find(options.run, checkpoint=options.checkpoint)
     if options.show is not None:
         refuse_to_overwrite(options.show)
     wanted = options.random is not None or options.index
     if not (paths or wanted):
         raise Refused("nothing to predict: name pictures, or test images by --index or --random.")
-    if not 0 <= options.neighbours <= MAX_NEIGHBOURS:
-        raise Refused(
-            f"--neighbours {options.neighbours}: allowed is a whole number from 0 to "
-            f"{MAX_NEIGHBOURS}."
-        )
     if options.seed is not None and options.random is None:
         raise Refused(f"--seed {options.seed}: draws the images of --random; add it.")
     needs_data = wanted or options.neighbours or overrides
-    data = own_data(run.path, run.config, overrides) if needs_data else None
+    data = run.data(overrides) if needs_data else None
     predictions = read_pictures(paths)
     if data is not None:
         predictions += test_items(data, options.index, options.random, seed=options.seed)
     if run.caveat:
         print(run.caveat, file=sys.stderr)
     ask(run, predictions, data=data, num_neighbours=options.neighbours)
-    class_names = stored_class_names(run.config)
-    report(predictions, class_names, form=options.format)
+    report(predictions, run.class_names, form=options.format)
     if options.show is not None:
-        draw(predictions, class_names, options.show)
+        draw(predictions, run.class_names, options.show)
     num_failed = sum(each.error is not None for each in predictions)
     if num_failed:
         raise Failed("pictures", f"{num_failed} of {len(predictions)} could not be predicted.")
@@ -138,14 +126,12 @@ def test_items(
             raise Refused(f"--index {index}: the test split has the images 0 to {total - 1}.")
     if num_random is not None and not 1 <= num_random <= total:
         raise Refused(f"--random {num_random}: allowed is a whole number from 1 to {total}.")
-    if seed is not None and seed < 0:
-        raise Refused(f"--seed {seed}: allowed is a whole number from 0.")
     drawn = np.random.default_rng(seed).choice(total, num_random or 0, replace=False).tolist()
     return [Prediction.of_test_item(splits, index) for index in [*indices, *drawn]]
 
 
 def ask(
-    run: TrainedRun,
+    run: StoredRun,
     predictions: Sequence[Prediction],
     *,
     data: RunData | None = None,
@@ -155,13 +141,11 @@ def ask(
     asked = [each for each in predictions if each.image is not None]
     if not asked:
         return
-    import_lightning()
+    model, _ = run.load_for_verb()
     import torch
 
     from mnist_lab.answers import log_probs
 
-    torch.set_num_threads(run.threads)
-    model, _ = run.load()
     images = torch.from_numpy(np.stack([each.image for each in asked])).unsqueeze(1)  # type: ignore[misc]
     for each, logs in zip(asked, log_probs(model, images), strict=True):
         each.probs = np.exp(logs)
@@ -225,7 +209,8 @@ def draw(predictions: Sequence[Prediction], class_names: Sequence[str], path: Pa
     shown = [each for each in predictions if each.probs is not None][:MAX_SHOWN]
     if not shown:
         return
-    from mnist_lab.evaluation_figures import predictions_figure, save
+    from mnist_lab.evaluation_figures import predictions_figure
+    from mnist_lab.plotting import save
 
     try:
         save(predictions_figure(shown, class_names), path, metadata=MARK)

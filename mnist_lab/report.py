@@ -76,8 +76,8 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
         "higher_is_better": higher_is_better(study.metric),
         "level": LEVEL,
         "settings": records(study),
-        "baseline": study.baseline,
-        "may_be_best": study.contenders,
+        "baseline": study.ranking.baseline,
+        "may_be_best": study.ranking.contenders,
         "comparisons": [
             {
                 **dataclasses.asdict(comparison.gain),
@@ -87,7 +87,7 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
                 "num_comparisons": comparison.num_comparisons,
                 "separated": comparison.separated,
             }
-            for comparison in study.comparisons
+            for comparison in study.ranking.comparisons
         ],
         "verdict": study.verdict,
         "effects": {
@@ -142,13 +142,19 @@ def header(metric: str) -> str:
     return f"{metric} %" if is_fraction(metric) else metric
 
 
+def starred(study: Study) -> tuple[str, ...]:
+    """Labels of the rows that may be the best, where these are several."""
+    possible = study.ranking.contenders
+    return possible if len(possible) > 1 else ()
+
+
 def table_rows(study: Study) -> list[list[str]]:
     """The table for people, its header first. A star marks what may be the best."""
     metric, extra = study.metric, extra_columns(study)
     settings = [short(name) for name in study.names]
     rows = [["#", *settings, "n", header(metric), "sd", f"{PERCENT} interval", *map(header, extra)]]
     for row in records(study):
-        star = "*" if row["label"] in study.contenders and len(study.contenders) > 1 else ""
+        star = "*" if row["label"] in starred(study) else ""
         low, high = number(metric, row["low"]), number(metric, row["high"])
         rows.append(
             [
@@ -219,7 +225,7 @@ def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str
     parts = [listed(study.notes)]
     if study.groups or study.unranked:
         parts.append(table(table_rows(study), num_left=1 + len(study.names)))
-    if len(study.contenders) > 1:
+    if starred(study):
         parts.append("\\* may be the best" if markdown else "* may be the best")
     parts.append(listed([*map(unfinished_line, study.unfinished), *remarks]))
     parts.append(listed(study.verdict) or "No run has finished yet.")

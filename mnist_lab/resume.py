@@ -15,7 +15,8 @@ from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run, is_held, read_config, read_epochs, read_status
 from mnist_lab.settings import SETTINGS, leaves, nearest
 from mnist_lab.signals import listen
-from mnist_lab.train import exit_code, train_job, with_hydra
+from mnist_lab.train import train_job, with_hydra
+from mnist_lab.verb import exit_code
 
 EXAMPLES = """\
 examples:

@@ -136,11 +136,6 @@ def other_data(
     return RunData.of(node, splits, seed=config["seed"], own=False, note=" ".join(notes) or None)
 
 
-def stored_class_names(config: dict[str, Any]) -> list[str]:
-    """What the answers of a run's network mean."""
-    return [printable(name) for name in config["data"]["class_names"]]
-
-
 def read(node: dict[str, Any]) -> Splits:
     """Read what a `data` node names; the embedded images never stand in for it here."""
     assert node["allow_embedded"] is False

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy import special
@@ -163,69 +164,89 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def ranking(groups: Mapping[str, Runs], *, higher_is_better: bool) -> list[str]:
-    """Settings by mean, best first.
+@dataclass(frozen=True)
+class Ranking:
+    """Settings by their mean, and how far their runs tell the best from the others.
 
-    A setting with a run that isn't finite is left out: ranked by its survivors it would be praised
-    for diverging. So give NaN for a run that diverged, and no value for one that never ran.
+    A setting with a run that isn't finite is not in `order`: ranked by its survivors it would be
+    praised for diverging. So give NaN for a run that diverged, and no value for one that never ran.
+
+    Attributes:
+        runs: of each setting, ranked or not.
+        baseline: the setting that was there before, ranked or not.
+        order: the ranked settings, best first.
+        against: the best with each other ranked setting, by rank.
     """
-    finite = [name for name, runs in groups.items() if runs and np.isfinite([*runs.values()]).all()]
-    means = {name: float(np.mean([*groups[name].values()])) for name in finite}
-    return sorted(finite, key=means.__getitem__, reverse=higher_is_better)
 
+    runs: Mapping[str, Runs]
+    baseline: str | None
+    higher_is_better: bool
+    level: float
+    order: tuple[str, ...]
+    against: tuple[Comparison, ...]
 
-def _against_all(
-    groups: Mapping[str, Runs], *, higher_is_better: bool, level: float
-) -> list[Comparison]:
-    """The best against each other ranked setting, by rank."""
-    check_level(level)
-    best, *others = ranking(groups, higher_is_better=higher_is_better) or [""]
-    gains = []
-    for other in others:
-        pair = (groups[best], groups[other]) if higher_is_better else (groups[other], groups[best])
-        gains.append(difference(*pair, level=1 - (1 - level) / len(others)))
-    adjusted = holm([1.0 if gain.p is None else gain.p for gain in gains])
-    return [
-        Comparison(best, other, gain, None if gain.p is None else p, len(others))
-        for other, gain, p in zip(others, gains, adjusted, strict=True)
-    ]
+    @classmethod
+    def of(
+        cls,
+        runs: Mapping[str, Runs],
+        *,
+        baseline: str | None = None,
+        higher_is_better: bool,
+        level: float,
+    ) -> Self:
+        check_level(level)
+        if baseline is not None and baseline not in runs:
+            raise ValueError(f"baseline {baseline!r} is not among the settings: {', '.join(runs)}")
+        means = {
+            name: float(np.mean([*values.values()]))
+            for name, values in runs.items()
+            if values and np.isfinite([*values.values()]).all()
+        }
+        best, *others = sorted(means, key=means.__getitem__, reverse=higher_is_better) or [""]
+        gains = []
+        for other in others:
+            a, b = (best, other) if higher_is_better else (other, best)
+            gains.append(difference(runs[a], runs[b], level=1 - (1 - level) / len(others)))
+        adjusted = holm([1.0 if gain.p is None else gain.p for gain in gains])
+        against = tuple(
+            Comparison(best, other, gain, None if gain.p is None else p, len(others))
+            for other, gain, p in zip(others, gains, adjusted, strict=True)
+        )
+        order = (best, *others) if means else ()
+        return cls(runs, baseline, higher_is_better, level, order, against)
 
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The best with the next and, after it, with the baseline if that is another one.
 
-def best_against(
-    groups: Mapping[str, Runs], *, baseline: str | None, higher_is_better: bool, level: float
-) -> list[Comparison]:
-    """The best setting against the next and, after it, against the baseline if that is another one.
+        The data that name the best also judge it. So p values (Holm) and intervals (Bonferroni) are
+        adjusted for m = settings - 1 comparisons, those of the best with each other setting. Holm's
+        p is never above Bonferroni's, so it can't contradict `separated`, which goes by the
+        interval.
 
-    The data that name the best also judge it. So p values (Holm) and intervals (Bonferroni) are
-    adjusted for m = settings - 1 comparisons, those of the best with each other setting. Holm's p
-    is never above Bonferroni's, so it can't contradict `separated`, which goes by the interval.
+        With a baseline chosen before looking, at most 1 - level of all sweeps claim a difference
+        that is not there. The baseline takes at most half of that, by a union bound over the m
+        settings that might have won. The next takes the other half at most: the winner of equals is
+        not far ahead of the second (Gutmann & Maymin 1987, Ann. Statist. 15, p. 456; with m > 1
+        there is room to spare).
 
-    With a baseline chosen before looking, at most 1 - level of all sweeps claim a difference that
-    is not there. The baseline takes at most half of that, by a union bound over the m settings that
-    might have won. The next takes the other half at most: the winner of equals is not far ahead of
-    the second (Gutmann & Maymin 1987, Ann. Statist. 15, p. 456; with m > 1 there is room to spare).
+        The best with each of the others isn't claimed, since m would be too small for that: it
+        looks for the largest of m (m + 1) / 2 differences. With 12 equally good settings of 5 runs,
+        one sweep in nine would find one separated.
+        """
+        return self.against[:1] + tuple(c for c in self.against[1:] if c.other == self.baseline)
 
-    The best against each of the others isn't returned, since m would be too small for that: it
-    looks for the largest of m (m + 1) / 2 differences. With 12 equally good settings of 5 runs, one
-    sweep in nine would find one separated.
-    """
-    if baseline is not None and baseline not in groups:
-        raise ValueError(f"baseline {baseline!r} is not among the settings: {', '.join(groups)}")
-    comparisons = _against_all(groups, higher_is_better=higher_is_better, level=level)
-    return comparisons[:1] + [c for c in comparisons[1:] if c.other == baseline]
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """Settings that may be the best, by rank: the best one and all not separated from it.
 
-
-def contenders(groups: Mapping[str, Runs], *, higher_is_better: bool, level: float) -> list[str]:
-    """Settings that may be the best, by rank: the best one and all not separated from it.
-
-    The truly best setting is among them with probability `level`: it is lost only if one of the
-    others beats it, and that is what intervals for settings - 1 comparisons allow for. A setting
-    that is left out isn't the best, but may equal one left in. Source: subset selection, Gupta
-    (1965), Technometrics 7, p. 225; here with a t test for each pair, as settings differ in spread.
-    """
-    comparisons = _against_all(groups, higher_is_better=higher_is_better, level=level)
-    ranked = ranking(groups, higher_is_better=higher_is_better)
-    return ranked[:1] + [c.other for c in comparisons if not c.separated]
+        The truly best setting is among them with probability `level`: it is lost only if one of the
+        others beats it, and that is what intervals for settings - 1 comparisons allow for. A
+        setting that is left out isn't the best, but may equal one left in. Source: subset
+        selection, Gupta (1965), Technometrics 7, p. 225; here with a t test for each pair, as
+        settings differ in spread.
+        """
+        return self.order[:1] + tuple(c.other for c in self.against if not c.separated)
 
 
 def main_effects(rows: Iterable[tuple[Mapping[str, Hashable], float]]) -> dict[str, Effect]:

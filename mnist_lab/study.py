@@ -30,9 +30,8 @@ class Study:
         names: the settings that tell the groups apart: those that vary, or those of `--by`.
         groups: the ranked ones, best first.
         unranked: those with a run that diverged, or without the metric.
-        contenders: labels of the groups that may be the best.
-        baseline: the label of a group that need not have any run.
-        comparisons: the best with the next, and with the baseline.
+        ranking: of the groups, by their labels; its baseline need not have any run.
+        verdict: the answer in words, a sentence each; empty before any run has finished.
         effects: of each setting that varies, by its full name.
         unfinished: runs that have not finished, however they ended.
         notes: warnings and remarks, a line each.
@@ -42,9 +41,7 @@ class Study:
     names: tuple[str, ...]
     groups: tuple[Group, ...]
     unranked: tuple[Group, ...]
-    contenders: tuple[str, ...]
-    baseline: str | None
-    comparisons: tuple[statistics.Comparison, ...]
+    ranking: statistics.Ranking
     verdict: tuple[str, ...]
     effects: Mapping[str, statistics.Effect]
     unfinished: tuple[Result, ...]
@@ -105,36 +102,23 @@ def study(
         hint = f" --metric {FALLBACK} ranks all." if metric == METRIC else ""
         notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.{hint}")
     runs = {label: values for label, values in runs.items() if values}
-    higher = higher_is_better(metric)
-    ranking = statistics.ranking(runs, higher_is_better=higher)
     base = baseline_label(baseline, described, names)
     if base in without:
         base = None
     elif base is not None:
         runs.setdefault(base, {})
+    ranking = statistics.Ranking.of(
+        runs, baseline=base, higher_is_better=higher_is_better(metric), level=LEVEL
+    )
+    words = verdict(ranking, metric=metric, percent=is_fraction(metric)) if finished else ()
     labelled = {group.label: group for group in groups}
     return Study(
         metric=metric,
         names=tuple(names),
-        groups=tuple(labelled[label] for label in ranking),
-        unranked=tuple(group for group in groups if group.label not in ranking),
-        contenders=tuple(statistics.contenders(runs, higher_is_better=higher, level=LEVEL)),
-        baseline=base,
-        comparisons=tuple(
-            statistics.best_against(runs, baseline=base, higher_is_better=higher, level=LEVEL)
-        ),
-        verdict=tuple(
-            verdict(
-                runs,
-                metric=metric,
-                baseline=base,
-                higher_is_better=higher,
-                level=LEVEL,
-                percent=is_fraction(metric),
-            ).splitlines()
-            if finished
-            else ()
-        ),
+        groups=tuple(labelled[label] for label in ranking.order),
+        unranked=tuple(group for group in groups if group.label not in ranking.order),
+        ranking=ranking,
+        verdict=tuple(words),
         effects=effects(counted, vary, metric=metric),
         unfinished=tuple(result for result in results if result.state != "finished"),
         notes=tuple(notes),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run
 from mnist_lab.settings import SETTINGS
 from mnist_lab.signals import Interrupted, listen, signals
+from mnist_lab.verb import exit_code
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -50,27 +50,6 @@ Flags:  -m, --multirun  every combination of the values given     --cfg job  pri
 def main() -> None:
     listen()
     sys.exit(exit_code(lambda: train_command(sys.argv[1:])))
-
-
-def exit_code(command: Any) -> int:
-    """Run a verb; say in a line or two what ended it. 0 well, 1 failed, 2 refused, 128 + signal."""
-    try:
-        command()
-    except Refused as error:
-        print(error, file=sys.stderr)
-        return 2
-    except Failed as error:
-        print(f"failed ({error.reason}): {error}", file=sys.stderr)
-        return 1
-    except Interrupted as error:
-        print(f"interrupted by {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        print(f"{str(error.filename)[:80]}...: {error.strerror}.", file=sys.stderr)
-        return 2
-    return 0
 
 
 def parsed_flags(args: Sequence[str]) -> argparse.Namespace:

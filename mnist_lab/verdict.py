@@ -1,11 +1,10 @@
 """What the comparison of some settings comes to, in plain words."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from mnist_lab.statistics import Comparison, Difference, Runs, best_against, contenders, ranking
+from mnist_lab.statistics import Comparison, Difference, Ranking
 
 
 def _numbers(gain: Difference, *, percent: bool) -> str:
@@ -35,57 +34,43 @@ def _sentence(comparison: Comparison, *, role: str, percent: bool) -> str:
     return f"It beats {role}, by {numbers} ({how}, Holm p {p})."
 
 
-def verdict(
-    groups: Mapping[str, Runs],
-    *,
-    metric: str,
-    baseline: str | None,
-    higher_is_better: bool,
-    level: float,
-    percent: bool = False,
-) -> str:
-    """Which setting is better, in plain words, one sentence a line; fractions or, if so, percent.
+def verdict(ranking: Ranking, *, metric: str, percent: bool = False) -> list[str]:
+    """Which setting is better, in plain words, a sentence each; fractions or, if so, percent.
 
     "is best" is said only of a setting that is separated from every other; "beats" and its error
-    rate are those of best_against.
+    rate are those of `Ranking.comparisons`.
     """
-    if not groups:
+    if not ranking.runs:
         raise ValueError("no settings to compare: expected at least one with runs")
-    ranked = ranking(groups, higher_is_better=higher_is_better)
-    comparisons = best_against(
-        groups, baseline=baseline, higher_is_better=higher_is_better, level=level
-    )
-    possible = contenders(groups, higher_is_better=higher_is_better, level=level)
     lines = []
-    if ranked:
-        best, n = ranked[0], len(groups[ranked[0]])
-        claim = f"has the {'highest' if higher_is_better else 'lowest'} mean"
-        if len(ranked) == 1:
+    order, baseline, possible = ranking.order, ranking.baseline, ranking.contenders
+    if order:
+        best, values = order[0], ranking.runs[order[0]].values()
+        claim = f"has the {'highest' if ranking.higher_is_better else 'lowest'} mean"
+        if len(order) == 1:
             claim = "is the only setting that can be ranked"
         elif len(possible) == 1:
             claim = "is best"
         name = f"{best} (the baseline)" if best == baseline else best
-        mean = float(np.mean([*groups[best].values()]))
+        mean = float(np.mean([*values]))
         value = f"{100 * mean:.2f} %" if percent else f"{mean:.4f}"
-        lines.append(f"{name} {claim}: {metric} {value} (n={n}).")
-    for comparison in comparisons:
+        lines.append(f"{name} {claim}: {metric} {value} (n={len(values)}).")
+    for comparison in ranking.comparisons:
         role = "the baseline"
-        if comparison.other == ranked[1]:
+        if comparison.other == order[1]:
             role = "the next and baseline" if comparison.other == baseline else "the next"
         role = f"{role}, {comparison.other}"
         lines.append(_sentence(comparison, role=role, percent=percent))
-    if len(ranked) > 2 and len(possible) > 1:
-        lines.append(f"{len(possible)} of the {len(ranked)} settings may be the best.")
-    if any(comparison.p is not None for comparison in comparisons):
-        m = len(ranked) - 1
+    if len(order) > 2 and len(possible) > 1:
+        lines.append(f"{len(possible)} of the {len(order)} settings may be the best.")
+    if any(comparison.p is not None for comparison in ranking.comparisons):
+        m = len(order) - 1
         adjusted = f", adjusted for {m} comparisons with the best" if m > 1 else ""
-        lines.append(f"Intervals: {100 * level:g} %{adjusted}.")
-    for name, runs in groups.items():
-        if name not in ranked:
+        lines.append(f"Intervals: {100 * ranking.level:g} %{adjusted}.")
+    for name, runs in ranking.runs.items():
+        if name not in order:
             num_failed = sum(not math.isfinite(value) for value in runs.values())
-            found = (
-                f"{num_failed} of {len(runs)} runs have no finite {metric}" if runs else "no runs"
-            )
+            why = f"{num_failed} of {len(runs)} runs have no finite {metric}" if runs else "no runs"
             role = " (the baseline)" if name == baseline else ""
-            lines.append(f"{name}{role} is not ranked: {found}.")
-    return "\n".join(lines)
+            lines.append(f"{name}{role} is not ranked: {why}.")
+    return lines

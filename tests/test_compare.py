@@ -23,7 +23,8 @@ from scipy import stats
 from mnist_lab.compare import compare_command, default_folder
 from mnist_lab.config import checked, compose
 from mnist_lab.errors import Refused
-from mnist_lab.figures import COLORS, GREY, cost_figure, curves_figure, effects_figure
+from mnist_lab.figures import cost_figure, curves_figure, effects_figure
+from mnist_lab.plotting import COLORS, GREY
 from mnist_lab.report import csv_text, json_text, text
 from mnist_lab.results import read_results
 from mnist_lab.runs import Run, read_epochs
@@ -142,8 +143,8 @@ def test_the_answer_is_in_percent_adjusted_and_against_the_first_job(sweep: Path
     found = studied(sweep)
     best, following, first = (ACCURACIES[k] for k in (("adam", 128), ("adam", 32), ("sgd", 32)))
     near, far = (stats.ttest_rel(best, other) for other in (following, first))
-    assert found.baseline == "optimizer=sgd width=32"
-    for comparison, test in zip(found.comparisons, (near, far), strict=True):
+    assert found.ranking.baseline == "optimizer=sgd width=32"
+    for comparison, test in zip(found.ranking.comparisons, (near, far), strict=True):
         low, high = test.confidence_interval(1 - 0.05 / 3)
         assert (comparison.gain.low, comparison.gain.high) == pytest.approx((low, high))
         assert comparison.gain.paired
@@ -359,7 +360,7 @@ def test_by_averages_over_what_all_rows_have(sweep: Path, tmp_path: Path):
     assert labels(found) == ["optimizer=adam", "optimizer=sgd"]
     pairs = zip(ACCURACIES["adam", 32], ACCURACIES["adam", 128], strict=True)
     assert [*found.groups[0].runs("val/acc").values()] == pytest.approx([*map(np.mean, pairs)])
-    assert found.comparisons[0].gain.paired
+    assert found.ranking.comparisons[0].gain.paired
     folder = tmp_path / "sweep"
     shutil.copytree(sweep, folder)
     finished(folder / "alone", "optimizer=adam", "model.width=512", seed=0, val_acc=1.0)
@@ -389,8 +390,8 @@ def test_filter(sweep: Path, conditions: list[str], expected: list[str], seeds: 
 
 def test_baseline_is_the_row_that_is_named(sweep: Path):
     found = studied(sweep, baseline="optimizer=sgd,width=128")
-    assert found.baseline == "optimizer=sgd width=128"
-    assert [comparison.other for comparison in found.comparisons] == [
+    assert found.ranking.baseline == "optimizer=sgd width=128"
+    assert [comparison.other for comparison in found.ranking.comparisons] == [
         *("optimizer=adam width=32", "optimizer=sgd width=128")
     ]
 
@@ -431,7 +432,7 @@ def test_json_and_csv_hold_the_same_as_fractions(sweep: Path):
         assert [*entry["values"].values()] == list(ACCURACIES[key])
     assert whole["remarks"] == ["a remark"]
     assert [entry["rank"] for entry in whole["settings"]] == [1, 2, 3, 4]
-    assert whole["comparisons"][0]["p_holm"] == found.comparisons[0].p
+    assert whole["comparisons"][0]["p_holm"] == found.ranking.comparisons[0].p
     assert whole["effects"]["optimizer"]["levels"][0]["level"] == "adam"
 
 

@@ -229,7 +229,7 @@ def test_only_this_machine_can_connect(demo: tuple[Started, int]) -> None:
 def test_a_port_in_use_is_refused(run: Path, port: int) -> None:
     with pytest.raises(Refused, match=f"--port {port}: cannot be used"):
         demo_command([str(run), "--port", str(port)])
-    with pytest.raises(Refused, match="--port 65536: allowed is"):
+    with pytest.raises(Refused, match="--port: 65536: must be a whole number from 0 to 65535"):
         demo_command([str(run), "--port", "65536"])
 
 
@@ -239,7 +239,7 @@ def test_help_comes_without_torch(verb: str, light_verbs: Warm, tmp_path: Path) 
     assert ended.code == 0, ended.stderr
     assert f"mnist-{verb} RUN_DIR" in ended.stdout
     ended = light_verbs.run(f"mnist_lab.{verb}", "a", "b", cwd=tmp_path)
-    assert (ended.code, ended.stderr) == (2, "2 run directories: allowed is one.\n")
+    assert (ended.code, ended.stderr) == (2, "2 run directories: must be one.\n")
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from mnist_lab.idx import read_split
 from mnist_lab.predict import predict_command
 from mnist_lab.run_data import other_data
 from mnist_lab.runs import Run, locate, read_epochs, read_metrics, read_status
-from mnist_lab.trained import TrainedRun
+from mnist_lab.stored import StoredRun
 
 NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat"]
 NAMES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
@@ -153,7 +153,7 @@ def test_confusion_figure_shows_the_counts() -> None:
     shades = np.asarray(axes.images[0].get_array())
     np.testing.assert_array_equal(shades, np.array(confusion) * (1 - np.eye(10, dtype=int)))
     assert [label.get_text() for label in axes.get_yticklabels()] == NAMES
-    assert f"{300 - np.trace(confusion)} mistakes in 300" in axes.get_title()
+    assert f"{300 - np.trace(confusion)} mistakes in 300" in axes.get_title("left")
 
 
 def test_mistakes_figure_shows_each_image_under_its_words() -> None:
@@ -190,7 +190,9 @@ def test_reliability_figure_shows_the_bins() -> None:
     assert [bar.get_height() for bar in below.patches] == [each["count"] for each in bins]
     for bar, each in zip(above.patches, bins, strict=True):
         assert each["low"] < bar.get_x() < bar.get_x() + bar.get_width() < each["high"]
-    assert "12.34 points" in above.get_title()
+    assert "12.34 points" in above.get_title("left")
+    words = [text.get_text() for text in above.get_legend().get_texts()]
+    assert words == ["perfectly calibrated", "this network"]
 
 
 def test_curves_figure_shows_the_epochs(folder: Path) -> None:
@@ -328,7 +330,7 @@ def test_other_images_are_refused_when_the_run_was_trained_on_them(
     config["data"] |= {"root": str(tmp_path / "gone"), "download": False}
     data = other_data(run, config, "idx_folder", [f"data.root={small}"], split="test")
     assert "it may have been trained on some" in str(data.note)
-    others = [TrainedRun.find(run, checkpoint="last")]
+    others = [StoredRun.find(run, checkpoint="last")]
     assert claim_folder(others, data, split="test") == run / "evaluation/idx_folder"
     namesake = replace(data, sha256="0123456789")
     assert claim_folder(others, namesake, split="test") == run / "evaluation/idx_folder-01234567"
@@ -364,7 +366,7 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
         "2 lie below it": [str(tmp_path)],
         "split their images differently": [str(run), str(other), "--split", "val"],
         "cannot be compared with itself": [str(run), str(run)],
-        "allowed are one, or two": [str(run)] * 3,
+        "3 run directories: must be one, or two": [str(run)] * 3,
         "did you mean fashion_mnist": [str(run), "--data", "fashion_mnst"],
         "cannot differ from the run's": [str(run), "data.val_fraction=0"],
         "belongs to the run": [
@@ -374,7 +376,7 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
             "data.val_fraction=0",
         ],
         "allowed is true or false": [str(run), "data.download=yes"],
-        "allowed is a whole number from 0": [str(run), "--mistakes", "-1"],
+        "--mistakes: -1: must be a whole number from 0": [str(run), "--mistakes", "-1"],
     }
     for message, args in cases.items():
         with pytest.raises(Refused, match=message) as refused:
@@ -468,7 +470,7 @@ def test_a_run_that_is_still_training(run: Path, capsys: pytest.CaptureFixture[s
     assert "TensorBoard gets the pictures" in text
     assert sorted((run / "tensorboard").iterdir()) == events
     held.release()
-    caveat = TrainedRun.find(run, checkpoint="last").caveat
+    caveat = StoredRun.find(run, checkpoint="last").caveat
     assert caveat == f"{run}: crashed, with 3 epochs done."
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny_run import train_run, write_data_set
 
-from mnist_lab import portable
+from mnist_lab import export as exporting
 from mnist_lab.answers import log_probs
 from mnist_lab.checkpoints import load_model
 from mnist_lab.config import choices
@@ -118,10 +118,10 @@ def test_the_files_say_what_they_are(run: Path) -> None:
     (taken,), (given,) = session.get_inputs(), session.get_outputs()
     assert (taken.name, taken.type, taken.shape) == ("images", "tensor(uint8)", ["n", 28, 28])
     assert (given.name, given.type, given.shape) == ("probs", "tensor(float)", ["n", 10])
-    extra = {portable.METADATA: ""}
+    extra = {exporting.METADATA: ""}
     torch.export.load(run / "export/model.pt2", extra_files=extra)
-    assert json.loads(extra[portable.METADATA])["class_names"] == NAMES
-    source = str(Path(portable.__file__).parent).encode()
+    assert json.loads(extra[exporting.METADATA])["class_names"] == NAMES
+    source = str(Path(exporting.__file__).parent).encode()
     for name in ("model.onnx", "model.pt2"):
         assert source not in (run / "export" / name).read_bytes()  # no paths of this machine
     onnx.checker.check_model(run / "export/model.onnx", full_check=True)
@@ -154,7 +154,7 @@ def test_the_best_checkpoint_has_a_folder_of_its_own(run: Path, folder: Path) ->
     assert stored["checkpoint"] == "best"
     model = load_model(run, checkpoint="best")
     images = test_images(folder)[:50]
-    expected = portable.own_probs(model, images)
+    expected = np.exp(log_probs(model, torch.from_numpy(images).unsqueeze(1)))
     np.testing.assert_allclose(
         onnx_probs(run / "export/best/model.onnx", images), expected, atol=TOLERANCE, rtol=0
     )
@@ -164,8 +164,8 @@ def test_a_file_that_differs_is_not_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
-    right, file = portable.torch_file_probs, (run / "export/model.onnx").read_bytes()
-    monkeypatch.setattr(portable, "to_onnx_file", lambda *_: file)
+    right, file = exporting.torch_file_probs, (run / "export/model.onnx").read_bytes()
+    monkeypatch.setattr(exporting, "onnx_file", lambda *_: file)
     for error, shown in ((2 * TOLERANCE, "2.0e-05"), (np.nan, "nan")):
 
         def wrong(file: bytes, images: np.ndarray, error: float = error) -> np.ndarray:
@@ -173,7 +173,7 @@ def test_a_file_that_differs_is_not_written(
             probs[-1, 3] += error
             return probs
 
-        monkeypatch.setattr(portable, "torch_file_probs", wrong)
+        monkeypatch.setattr(exporting, "torch_file_probs", wrong)
         with pytest.raises(Failed, match=f"model.pt2: a probability differs by {shown}"):
             export(copy)
         assert not (copy / "export").exists()
@@ -188,7 +188,7 @@ def test_what_cannot_be_exported_is_refused(
 
     refused("no fashion_mnist files", f"data.root={tmp_path}", "data.download=false")
     refused("cannot differ from the run's", "data.batch_size=7")
-    monkeypatch.setattr(portable, "MAX_BYTES", 50_000)
+    monkeypatch.setattr(exporting, "MAX_BYTES", 50_000)
     refused("its weights take 0.0 GB; an ONNX file holds at most 0")
 
 

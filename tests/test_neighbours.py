@@ -18,7 +18,7 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from tiny_run import train_run, write_data_set
 from werkzeug.test import Client
 
-from mnist_lab import neighbours, projector
+from mnist_lab import evaluation_tensorboard, neighbours
 from mnist_lab.answers import Answers, log_probs
 from mnist_lab.checkpoints import load_model
 from mnist_lab.config import build, choices, compose, plain
@@ -121,7 +121,7 @@ def test_predict_names_and_draws_them(
     near = ", ".join(f"{each.label} ({each.index})" for each in expected[1])
     assert f"test/5: nearest training images {near}\n" in capsys.readouterr().out
     assert (tmp_path / "shown.png").exists()
-    with pytest.raises(Refused, match="--neighbours 51: allowed is a whole number from 0 to 50"):
+    with pytest.raises(Refused, match="--neighbours: 51: must be a whole number from 0 to 50"):
         predict_command([str(run), "--index", "0", "--neighbours", "51"])
 
 
@@ -185,16 +185,16 @@ def test_tensorboards_projector_reads_the_features(
         tiles = np.asarray(sprite).reshape(8, 28, 8, 28).swapaxes(1, 2).reshape(64, 28, 28)
     np.testing.assert_array_equal(255 - tiles[:50], images[:, 0])
     with pytest.raises(Refused, match="--projector: is for one run"):
-        evaluate_command([str(run), str(folder / "other"), "--projector"])
+        evaluate_command([str(run), str(run), "--projector"])
 
 
 def test_the_projector_gets_no_more_than_a_browser_can_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(projector, "MAX_VALUES", 7 * 3)
+    monkeypatch.setattr(evaluation_tensorboard, "MAX_VALUES", 7 * 3)
     logs = np.log(np.full((9, 10), 0.1))
     answers = Answers(np.zeros(9, np.int64), logs)
-    num_images = projector.write_projector(
+    num_images = evaluation_tensorboard.write_projector(
         tmp_path,
         features=np.ones((9, 3), np.float32),
         images=np.zeros((9, 28, 28), np.uint8),

@@ -24,7 +24,7 @@ from mnist_lab.pictures import load_picture
 from mnist_lab.predict import ask, predict_command, read_pictures
 from mnist_lab.prediction import COLUMNS, Prediction
 from mnist_lab.sources import Splits
-from mnist_lab.trained import TrainedRun
+from mnist_lab.stored import StoredRun
 
 DIGITS = [str(k) for k in range(10)]
 
@@ -114,7 +114,7 @@ def test_test_items_and_their_class_names(
     predict_command([str(run), "--index", "5"])
     text = capsys.readouterr().out
     answer = int(numpy_probs(run, images[5]).argmax())
-    names = TrainedRun.find(run, checkpoint="last").config["data"]["class_names"]
+    names = StoredRun.find(run, checkpoint="last").config["data"]["class_names"]
     assert text.splitlines()[1].split()[:2] == ["test/5", names[answer].split()[0]]
     assert "9 ankle boot" in text
 
@@ -150,7 +150,7 @@ def test_the_figure_shows_picture_image_and_probabilities(
     run: Path, photos: list[Path], tmp_path: Path
 ) -> None:
     predictions = read_pictures(photos)
-    ask(TrainedRun.find(run, checkpoint="last"), predictions)
+    ask(StoredRun.find(run, checkpoint="last"), predictions)
     figure = predictions_figure(predictions, DIGITS)
     assert len(figure.axes) == 6
     for row, each in enumerate(predictions):
@@ -192,7 +192,7 @@ def test_what_cannot_be_asked_is_refused(run: Path) -> None:
         "nothing to predict": [],
         "the images 0 to 99": ["--index", "100"],
         "allowed is a whole number from 1 to 100": ["--random", "101"],
-        "--seed -1": ["--random", "1", "--seed", "-1"],
+        "--seed: -1: must be a whole number from 0": ["--random", "1", "--seed", "-1"],
         "--seed 3: draws the images of --random": ["--index", "0", "--seed", "3"],
         "did you mean data.root": ["x.png", "data.rot=1"],
         "no such directory": [],

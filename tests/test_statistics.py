@@ -10,13 +10,11 @@ from scipy import stats
 
 from mnist_lab.statistics import (
     LevelMean,
+    Ranking,
     Summary,
-    best_against,
-    contenders,
     difference,
     holm,
     main_effects,
-    ranking,
     summary,
 )
 from mnist_lab.verdict import verdict
@@ -28,6 +26,15 @@ SLEEP_B = dict(enumerate([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]))
 
 def runs(*values: float, first_seed: int = 0) -> dict[int, float]:
     return dict(enumerate(values, first_seed))
+
+
+def ranked(
+    groups: dict[str, dict[int, float]],
+    *,
+    baseline: str | None = None,
+    higher_is_better: bool = True,
+) -> Ranking:
+    return Ranking.of(groups, baseline=baseline, higher_is_better=higher_is_better, level=0.95)
 
 
 def most_allowed(num_trials: int, rate: float) -> float:
@@ -166,18 +173,18 @@ def test_holm_is_the_closed_bonferroni_test():
     assert holm(p_values.tolist()) == pytest.approx(expected)
 
 
-def test_ranking_never_lists_a_setting_with_a_failed_run():
+def test_a_ranking_never_lists_a_setting_with_a_failed_run():
     groups = {
         "low": runs(0.90, 0.91),
         "diverged": runs(0.99, math.nan),
         "never ran": {},
         "high": runs(0.92, 0.93),
     }
-    assert ranking(groups, higher_is_better=True) == ["high", "low"]
-    assert ranking(groups, higher_is_better=False) == ["low", "high"]
+    assert ranked(groups).order == ("high", "low")
+    assert ranked(groups, higher_is_better=False).order == ("low", "high")
 
 
-def test_best_against_adjusts_for_every_other_setting():
+def test_the_ranking_adjusts_for_every_other_setting():
     groups = {
         "a": runs(0.980, 0.982, 0.981, 0.984),
         "b": runs(0.970, 0.973, 0.969, 0.972),
@@ -185,7 +192,8 @@ def test_best_against_adjusts_for_every_other_setting():
         "d": runs(0.979, 0.980, 0.982, 0.981),
     }
     p = {name: stats.ttest_rel([*groups["a"].values()], [*groups[name].values()]) for name in "bcd"}
-    following, against_c = best_against(groups, baseline="c", higher_is_better=True, level=0.95)
+    ranking = ranked(groups, baseline="c")
+    following, against_c = ranking.comparisons
     assert (following.best, following.other, following.separated) == ("a", "d", False)
     assert (against_c.best, against_c.other, against_c.separated) == ("a", "c", True)
     for comparison in (following, against_c):
@@ -199,24 +207,25 @@ def test_best_against_adjusts_for_every_other_setting():
     adjusted = {smallest: 3 * smallest, middle: max(3 * smallest, 2 * middle)}
     assert against_c.p == pytest.approx(adjusted[p["c"].pvalue])
     assert following.p == pytest.approx(largest)
-    assert contenders(groups, higher_is_better=True, level=0.95) == ["a", "d"]
+    assert ranking.contenders == ("a", "d")
 
     losses = {name: {seed: 1 - v for seed, v in values.items()} for name, values in groups.items()}
-    mirrored = best_against(losses, baseline="c", higher_is_better=False, level=0.95)
+    mirrored = ranked(losses, baseline="c", higher_is_better=False).comparisons
     assert [(c.other, c.separated) for c in mirrored] == [("d", False), ("c", True)]
     assert mirrored[1].gain.low == pytest.approx(against_c.gain.low)
     with pytest.raises(ValueError, match="'e' is not among the settings: a, b, c, d"):
-        best_against(groups, baseline="e", higher_is_better=True, level=0.95)
+        ranked(groups, baseline="e")
 
 
 def test_comparisons_that_cannot_be_tested_still_count():
     """A setting with one run might have won as well."""
     groups = {"a": runs(0.98, 0.97, 0.99), "b": runs(0.92, 0.95, 0.95), "c": runs(0.90)}
-    (found,) = best_against(groups, baseline=None, higher_is_better=True, level=0.95)
+    ranking = ranked(groups)
+    (found,) = ranking.comparisons
     test = stats.ttest_rel([0.98, 0.97, 0.99], [0.92, 0.95, 0.95])
     assert found.p == pytest.approx(2 * test.pvalue)
     assert found.gain.low == pytest.approx(test.confidence_interval(0.975).low)
-    assert contenders(groups, higher_is_better=True, level=0.95)[-1] == "c"
+    assert ranking.contenders[-1] == "c"
 
 
 @pytest.mark.parametrize("spread", ["equal", "unequal"])
@@ -228,9 +237,9 @@ def test_equal_settings_are_rarely_separated(spread: str):
     for _ in range(num_trials):
         table = rng.normal(0.98, sds[:, None], (12, 5))
         groups = {str(i): runs(*row) for i, row in enumerate(table)}
-        found = best_against(groups, baseline="6", higher_is_better=True, level=0.95)
-        num_false += any(comparison.separated for comparison in found)
-        num_lost += "6" not in contenders(groups, higher_is_better=True, level=0.95)
+        ranking = ranked(groups, baseline="6")
+        num_false += any(comparison.separated for comparison in ranking.comparisons)
+        num_lost += "6" not in ranking.contenders
     assert num_false <= most_allowed(num_trials, 0.05)
     assert num_lost <= most_allowed(num_trials, 0.05)
 
@@ -240,7 +249,7 @@ def test_two_equal_settings_are_separated_one_time_in_20():
     num_trials, num_false = 4000, 0
     for _ in range(num_trials):
         groups = {name: runs(*rng.normal(0.1, 0.02, 4)) for name in "ab"}
-        (found,) = best_against(groups, baseline=None, higher_is_better=False, level=0.95)
+        (found,) = ranked(groups, higher_is_better=False).comparisons
         num_false += found.separated
     assert stats.binom.ppf(0.001, num_trials, 0.05) <= num_false <= most_allowed(num_trials, 0.05)
 
@@ -252,7 +261,7 @@ def test_intervals_against_the_next_and_the_baseline_hold_together():
     num_trials, num_missed = 1500, 0
     for _ in range(num_trials):
         groups = {name: runs(*rng.normal(mean, 0.001, 3)) for name, mean in means.items()}
-        found = best_against(groups, baseline="d", higher_is_better=True, level=0.95)
+        found = ranked(groups, baseline="d").comparisons
         num_missed += any(
             not c.gain.low <= means[c.best] - means[c.other] <= c.gain.high for c in found
         )
@@ -273,13 +282,8 @@ def words(
     baseline: str | None = None,
     higher_is_better: bool = True,
 ) -> list[str]:
-    return verdict(
-        groups,
-        metric=metric,
-        baseline=baseline,
-        higher_is_better=higher_is_better,
-        level=0.95,
-    ).split("\n")
+    ranking = ranked(groups, baseline=baseline, higher_is_better=higher_is_better)
+    return verdict(ranking, metric=metric)
 
 
 def test_verdict_names_a_clear_winner():
