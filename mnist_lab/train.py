@@ -18,11 +18,11 @@ from mnist_lab.config import (
     conf_dir,
     sweep_arguments,
 )
-from mnist_lab.errors import Failed, Refused
+from mnist_lab.errors import Refused
 from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run
 from mnist_lab.settings import SETTINGS
-from mnist_lab.signals import Interrupted, listen, signals
+from mnist_lab.signals import listen, signals
 from mnist_lab.verb import exit_code
 
 if TYPE_CHECKING:
