@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from mnist_lab.config import (
     GROUPS,
@@ -15,18 +12,15 @@ from mnist_lab.config import (
     checked,
     choices,
     compose,
-    conf_dir,
     sweep_arguments,
 )
 from mnist_lab.errors import Refused
+from mnist_lab.hydra_command import hydra_command, parsed_flags
 from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run
 from mnist_lab.settings import SETTINGS
-from mnist_lab.signals import listen, signals
-from mnist_lab.verb import exit_code
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+from mnist_lab.signals import signals
+from mnist_lab.verb import verb
 
 HELP = """\
 Train a network on MNIST: mnist-train [SETTING=VALUE ...]
@@ -48,31 +42,7 @@ Flags:  -m, --multirun  every combination of the values given     --cfg job  pri
 
 
 def main() -> None:
-    listen()
-    sys.exit(exit_code(lambda: train_command(sys.argv[1:])))
-
-
-def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
-    """Parse Hydra's flags and ours.
-
-    Raises:
-        Refused: an unknown flag, or one that would be of no effect here.
-    """
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-    parser.add_argument("--plan", action="store_true")
-    parser.exit_on_error = False
-    try:
-        flags, unknown = parser.parse_known_intermixed_args(list(args))
-    except argparse.ArgumentError as error:
-        raise Refused(f"{error}.") from None
-    if unknown:
-        raise Refused(f"{unknown[0]}: no such flag; mnist-train --help lists them.")
-    for name in ("config-path", "config-name", "config-dir", "package"):
-        if getattr(flags, name.replace("-", "_")) is not None:
-            raise Refused(f"--{name}: there is one configuration, conf/; change its settings.")
-    return flags
+    verb(train_command)
 
 
 def train_command(args: Sequence[str]) -> None:
@@ -81,15 +51,17 @@ def train_command(args: Sequence[str]) -> None:
     if flags.help:
         print(help_page(), end="")
     elif flags.hydra_help or flags.shell_completion or flags.info:
-        with_hydra(args, lambda _: None)
+        hydra_command(args, lambda _: None)
     elif flags.experimental_rerun:
         raise Refused("--experimental-rerun: reads a pickle, which may hold any code; not allowed.")
     elif flags.cfg:
         checked(compose(flags.overrides))
-        with_hydra(args, lambda _: None)
+        hydra_command(args, lambda _: None)
     elif flags.multirun or ready_grid:
+        from mnist_lab.sweep.job import train_job
+
         arguments = sweep_arguments(flags.overrides)
-        with_hydra(["-m", *arguments, f"hydra.sweeper.plan={flags.plan}"], train_job)
+        hydra_command(["-m", *arguments, f"hydra.sweeper.plan={flags.plan}"], train_job)
     elif flags.plan:
         raise Refused("--plan: shows the jobs of a sweep; add -m and values, or sweep=NAME.")
     else:
@@ -120,23 +92,6 @@ def train_one(overrides: Sequence[str]) -> None:
             train(settings, run)
         finally:
             run.release()
-
-
-def train_job(_: DictConfig) -> dict[str, Any]:
-    """One job of a sweep, in the directory that Hydra made for it; the sweep knows its settings."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from mnist_lab.sweep.job import run_job
-
-    import_lightning()
-    return run_job(Path(HydraConfig.get().runtime.output_dir))
-
-
-def with_hydra(args: Sequence[str], task: Any) -> None:
-    import hydra
-
-    sys.argv = [sys.argv[0], *args]
-    hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(task)()
 
 
 def help_page() -> str:

@@ -13,7 +13,7 @@ from mnist_lab.callbacks import Record
 from mnist_lab.checkpoints import read_checkpoint
 from mnist_lab.errors import Failed
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.resume import go_on
+from mnist_lab.run.resume import go_on
 from mnist_lab.runs import Run, read_config, read_epochs, read_state, read_status
 from mnist_lab.signals import Interrupted
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mnist_lab.checkpoints import read_checkpoint
 from mnist_lab.config import build, checked, compose
 from mnist_lab.models.mlp import MLP
-from mnist_lab.resume import go_on
+from mnist_lab.run.resume import go_on
 from mnist_lab.runs import Run, read_config, read_epochs, read_metrics
 from mnist_lab.schema import SCHEMA
 from mnist_lab.training import resolved, train

@@ -12,7 +12,7 @@ from mnist_lab.checks import BUILDABLE, check
 from mnist_lab.config import build, conf_dir
 from mnist_lab.errors import Refused
 from mnist_lab.settings import DIGESTS, SETTINGS, leaves, nearest
-from mnist_lab.train import exit_code
+from mnist_lab.verb import exit_code
 
 
 def nested(name, value):

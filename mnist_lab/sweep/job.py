@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run, is_held, read_config, read_metrics, read_status
 from mnist_lab.sweep.record import job_settings
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 ENDED = ("finished", "failed", "interrupted")
 RELEASE_S = 10.0  # seconds that a killed process may take to give up its directory
@@ -72,10 +76,18 @@ def record_failure(run: Run, reason: str, message: str, *, log: str) -> None:
 
 
 def train_held(run: Run, *, threads: int | None, quiet: bool) -> dict[str, Any]:
-    from mnist_lab.resume import go_on
+    from mnist_lab.run.resume import go_on
 
     settings = job_settings(run.path)
     config = {**settings, "threads": settings["threads"] or threads}
     if (run.path / "config.yaml").exists():  # the first part's threads and data; any device will do
         config = {**read_config(run.path), "trainer": settings["trainer"]}
     return go_on(run, config, quiet=quiet)
+
+
+def train_job(_: DictConfig) -> dict[str, Any]:
+    """One job, in the directory that Hydra made for it; the sweep knows its settings."""
+    from hydra.core.hydra_config import HydraConfig
+
+    import_lightning()
+    return run_job(Path(HydraConfig.get().runtime.output_dir))

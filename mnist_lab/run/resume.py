@@ -1,0 +1,137 @@
+"""A run that goes on from its last finished epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.checks import check
+from mnist_lab.config import parsed_overrides
+from mnist_lab.errors import Refused
+from mnist_lab.runs import Run, read_config, read_epochs, read_status
+from mnist_lab.settings import SETTINGS, leaves, nearest
+
+# May change between a run's two parts without the result being another experiment's.
+FREE = ("trainer.max_epochs", "trainer.accelerator")
+# Never: the checkpoint would override them, or not fit them, or metrics.csv has other columns.
+FIXED = ("model.", "optimizer.", "data.val_fraction")
+
+
+def held_to_resume(
+    path: Path, overrides: Sequence[str], *, allow_changes: bool
+) -> tuple[Run, dict[str, Any]] | None:
+    """Hold a run that has something left to do, with its settings; None where it has not.
+
+    Raises:
+        Refused: no run, in use, or a change that would make another experiment of it.
+    """
+    path = path.absolute()
+    config = read_config(path)
+    changed = apply(config, overrides)
+    refuse_changes(changed, allowed=allow_changes)
+    status = read_status(path) if (path / "status.json").exists() else {}
+    num_epochs = len(read_epochs(path))
+    if "trainer.max_epochs" in changed:
+        check_extension(config, num_epochs)
+    elif status.get("state") == "finished":
+        print(f"{path}: finished already, {num_epochs} epochs; trainer.max_epochs=N trains on.")
+        return None
+    return Run.hold(path), config
+
+
+def go_on(
+    run: Run, config: dict[str, Any], *, allow_changes: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Train a held run from its last finished epoch, or from the beginning; return its figures.
+
+    Args:
+        quiet: write train.log only.
+
+    Raises:
+        Refused: other data than in the first part, no data, or a device that is not there.
+        Failed, Interrupted: as `training.train`.
+    """
+    from rich.markup import escape
+
+    from mnist_lab.checkpoints import LAST, newest_intact, refuse_unfit
+    from mnist_lab.console import Console
+    from mnist_lab.training import resolved, train
+
+    begun = (run.path / "status.json").exists()
+    config = resolved(config)
+    if begun and not allow_changes:
+        refuse_other_data(config, read_status(run.path))
+
+    def warn(text: str) -> None:
+        with Console(run.path / "train.log", quiet=quiet) as console:
+            console.warn(escape(text))
+
+    checkpoint, done = None, 0
+    where = "no epoch was finished; starting from the beginning."
+    if found := newest_intact(run.checkpoints, warn=warn):
+        path, stored = found
+        refuse_unfit(config, stored)
+        checkpoint, done = run.checkpoints / LAST, stored["epoch"] + 1
+        where = f"going on after epoch {done} of {config['trainer']['max_epochs']}."
+        if path != checkpoint:
+            path.replace(checkpoint)  # or the next one would keep the damaged one as the previous
+    if begun and not quiet:
+        print(f"{run.path}: {where}")
+    run.keep_epochs(done)
+    return train(config, run, checkpoint=checkpoint, quiet=quiet)
+
+
+def apply(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Change settings of a stored configuration in place; return the names of those that differ."""
+    known = leaves(config)
+    changed = []
+    for text in overrides:
+        name = text.partition("=")[0]
+        if name not in known or name not in SETTINGS:
+            names = [leaf for leaf in known if leaf in SETTINGS]
+            raise Refused(f"{text}: not a setting of this run; {nearest(name, names)}")
+        group, _, leaf = name.rpartition(".")
+        node = config[group] if group else config
+        (override,) = parsed_overrides([text])
+        if override.is_sweep_override() or "${" in text:
+            raise Refused(f"{text}: must be one plain value.")
+        node[leaf] = override.value()
+        if node[leaf] != known[name]:
+            changed.append(name)
+    check(config)
+    return changed
+
+
+def refuse_changes(names: Sequence[str], *, allowed: bool) -> None:
+    if fixed := [name for name in names if name.startswith(FIXED)]:
+        raise Refused(f"{', '.join(fixed)}: cannot change within a run; start a new one.")
+    if others := [name for name in names if name not in FREE and not allowed]:
+        raise Refused(
+            f"{', '.join(others)}: would make the second part another experiment than the first; "
+            f"free to change are {', '.join(FREE)}. --allow-changes does it all the same."
+        )
+
+
+def check_extension(config: dict[str, Any], num_epochs: int) -> None:
+    max_epochs = config["trainer"]["max_epochs"]
+    if config["trainer"]["fast_dev_run"]:
+        raise Refused(f"trainer.max_epochs={max_epochs}: a fast_dev_run has one epoch.")
+    if max_epochs < num_epochs:
+        raise Refused(f"trainer.max_epochs={max_epochs}: {num_epochs} epochs are done already.")
+    if config["choices"]["schedule"] != "constant":
+        raise Refused(
+            f"trainer.max_epochs={max_epochs}: schedule={config['choices']['schedule']} was made "
+            "for another number of epochs; only a constant learning rate can be extended."
+        )
+
+
+def refuse_other_data(config: dict[str, Any], status: dict[str, Any]) -> None:
+    from mnist_lab.sources import Source
+
+    data, seen = config["data"], status.get("data_sha256")
+    if seen not in (None, Source.of(data).read().sha256):
+        raise Refused(
+            f"data.root={data['root']}: these are not the images that the run began with "
+            "(their SHA-256 differs); --allow-changes goes on with them."
+        )
