@@ -188,9 +188,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args.only = [word for word in args.only.split(",") if word]
     for word in args.only:
         if word not in (*KINDS, *PLANS):
-            parser.error(f"--only {word}: allowed are {words}")
+            parser.error(f"--only {word}: must be one of {words}")
     if not args.threads.replace(",", "").isdigit():
-        parser.error(f"--threads {args.threads}: allowed are numbers, as in 1,2")
+        parser.error(f"--threads {args.threads}: must be numbers, as in 1,2")
     args.threads = [int(text) for text in args.threads.split(",")]
     if not Path(args.keras_python).exists():
         parser.error(f"{args.keras_python}: no Keras there; make bench installs it")

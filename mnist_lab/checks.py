@@ -46,12 +46,12 @@ def check(config: Mapping[str, Any]) -> None:
             check_digests(name, value)
         elif name.startswith("choices."):
             if not (value is None or isinstance(value, str)):
-                raise Refused(f"{name}={value!r}: allowed is the name of a choice.")
+                raise Refused(f"{name}={value!r}: must be the name of a choice.")
         elif name not in SETTINGS:
             raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
         elif not SETTINGS[name].accepts(value):
             shown = "null" if value is None else value
-            raise Refused(f"{name}={shown}: allowed is {SETTINGS[name].allowed}.")
+            raise Refused(f"{name}={shown}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
     if {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
@@ -81,7 +81,7 @@ def check_kernels(model: Mapping[str, Any]) -> None:
     channels, kernels, side = model["channels"], model["kernels"], 28
     if len(kernels) != len(channels):
         raise Refused(
-            f"model.kernels={kernels}: allowed is one for each entry of model.channels={channels}."
+            f"model.kernels={kernels}: must be one for each entry of model.channels={channels}."
         )
     for kernel in kernels:
         side = (side - kernel + 1) // 2  # the convolution takes kernel - 1, pooling halves
@@ -99,4 +99,4 @@ def check_digests(name: str, value: object) -> None:
         )
     )
     if not good:
-        raise Refused(f"{name}: allowed are file names with {length} hexadecimal digits each.")
+        raise Refused(f"{name}: must be file names with {length} hexadecimal digits each.")

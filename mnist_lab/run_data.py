@@ -77,7 +77,7 @@ def own_data(run_dir: Path, config: dict[str, Any], overrides: Sequence[str] = (
         if name not in OPEN:
             raise Refused(f"{text}: cannot differ from the run's; {nearest(name, OPEN)}")
         if name == "data.download" and value not in ("true", "false"):
-            raise Refused(f"{text}: allowed is {SETTINGS[name].allowed}.")
+            raise Refused(f"{text}: must be {SETTINGS[name].allowed}.")
         node[name.removeprefix("data.")] = value == "true" if name == "data.download" else value
     splits = read(node)
     seen = data_seen(run_dir)

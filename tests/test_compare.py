@@ -315,7 +315,7 @@ def test_unfinished_and_damaged_runs_are_lines_of_their_own(sweep: Path, tmp_pat
         *("25_cut/metrics.json", "26_empty/metrics.json"),
         *("27_edited/config.yaml", "foreign/status.json"),
     ]
-    assert "model.width=-1: allowed is" in lines[7]
+    assert "model.width=-1: must be" in lines[7]
     assert lines[8].startswith(
         f"{folder / '28_endless' / 'config.yaml'}: cannot be read (it has al"
     )

@@ -258,7 +258,7 @@ def test_whatever_is_typed_is_refused_in_a_line_or_two(overrides):
 
 def test_an_interpolation_on_the_command_line_is_checked_after_it_is_resolved():
     assert composed("seed=4", "model.width=${seed}")["model"]["width"] == 4
-    with pytest.raises(Refused, match=r"model.width=0: allowed is"):
+    with pytest.raises(Refused, match=r"model.width=0: must be"):
         composed("model.width=${seed}")
 
 

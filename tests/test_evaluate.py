@@ -375,7 +375,7 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
             "mnist",
             "data.val_fraction=0",
         ],
-        "allowed is true or false": [str(run), "data.download=yes"],
+        "must be true or false": [str(run), "data.download=yes"],
         "--mistakes: -1: must be a whole number from 0": [str(run), "--mistakes", "-1"],
     }
     for message, args in cases.items():

@@ -290,11 +290,11 @@ def test_only_what_may_change_may_change(whole, light_verbs, verbs, tmp_path):
     assert "did you mean trainer.max_epochs?" in refused("trainer.max_epoch=20")
     assert "not a setting of this run" in refused("model.channels=[1]")
     assert refused("trainer.max_epochs=3") == "trainer.max_epochs=3: 12 epochs are done already.\n"
-    assert "trainer.max_epochs=0: allowed is" in refused("trainer.max_epochs=0")
-    assert "trainer.max_epochs=: allowed is" in refused("trainer.max_epochs=")
+    assert "trainer.max_epochs=0: must be" in refused("trainer.max_epochs=0")
+    assert "trainer.max_epochs=: must be" in refused("trainer.max_epochs=")
     assert "one plain value" in refused("trainer.max_epochs=20,30")
     assert "one plain value" in refused("trainer.max_epochs=${seed}")
-    assert "data.batch_size=many: allowed is" in refused("--allow-changes", "data.batch_size=many")
+    assert "data.batch_size=many: must be" in refused("--allow-changes", "data.batch_size=many")
 
     changes = ["--allow-changes", "data.batch_size=300", "trainer.max_epochs=13"]
     ended = verbs.run(RESUME, str(path), *changes, cwd=tmp_path)
@@ -333,7 +333,7 @@ def damaged_configs(text):
     yield "!!python/object/apply:os.system ['touch hacked']", "cannot be read"
     yield text.replace("seed: 1", "seed: ${oc.env:HOME}"), "interpolation"
     yield text.replace("mnist_lab.models.mlp.MLP", "os.system"), "not a name that this lab builds"
-    yield text.replace("width: 8", "width: 0"), "model.width=0: allowed is"
+    yield text.replace("width: 8", "width: 0"), "model.width=0: must be"
     yield text.replace("width: 8", "hight: 8"), "no such setting"
     yield text.replace("max_epochs: 12", "max_epochs: .nan"), "trainer.max_epochs=nan"
     yield text.replace("seed: 1\n", ""), "lacks seed"

@@ -137,12 +137,10 @@ def test_what_excludes_each_other_is_refused():
 def test_a_message_names_setting_value_and_range():
     with pytest.raises(Refused) as caught:
         check({"model": {"dropout": 1.5}})
-    assert str(caught.value) == "model.dropout=1.5: allowed is a number from 0 below 1."
-    with pytest.raises(
-        Refused, match=r"^seed=-1: allowed is a whole number from 0 to 4294967295.$"
-    ):
+    assert str(caught.value) == "model.dropout=1.5: must be a number from 0 below 1."
+    with pytest.raises(Refused, match=r"^seed=-1: must be a whole number from 0 to 4294967295.$"):
         check({"seed": -1})
-    with pytest.raises(Refused, match=r"^model.width=null: allowed is a whole number from 1 to"):
+    with pytest.raises(Refused, match=r"^model.width=null: must be a whole number from 1 to"):
         check({"model": {"width": None}})
 
 

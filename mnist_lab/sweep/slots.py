@@ -55,8 +55,8 @@ def cpu_slots(
     if (slots or 1) > fitting:
         raise Refused(
             f"hydra.launcher.slots={slots or 1}, {threads} threads each: more than the "
-            f"{num_cores} cores here, and jobs would slow each other down; allowed is "
-            f"slots x threads up to {num_cores}."
+            f"{num_cores} cores here, and jobs would slow each other down; slots x "
+            f"threads must be at most {num_cores}."
         )
     return [Slot(threads, None)] * (slots or fitting)
 
@@ -79,7 +79,7 @@ def gpu_slots(
     if slots is not None and slots > len(places):
         raise Refused(
             f"hydra.launcher.slots={slots}: there are {len(gpus)} GPUs and "
-            f"hydra.launcher.jobs_per_device={jobs_per_device}; allowed is up to {len(places)}."
+            f"hydra.launcher.jobs_per_device={jobs_per_device}; must be at most {len(places)}."
         )
     places = places[:slots]
     threads = threads or max(1, num_cores // len(places), job_threads)
@@ -162,7 +162,7 @@ def choose_slots(
             jobs_per_device=jobs_per_device,
         )
     if devices == "gpu":
-        raise Refused("hydra.launcher.devices=gpu: torch sees no GPU here; allowed are cpu, auto.")
+        raise Refused("hydra.launcher.devices=gpu: torch sees no GPU here; must be cpu or auto.")
     if "gpu" in accelerators:
         where = "hydra.launcher.devices=cpu" if devices == "cpu" else "torch sees no GPU here"
         raise Refused(f"trainer.accelerator=gpu: {where}; use auto or cpu.")
