@@ -17,7 +17,7 @@ from mnist_lab.errors import Failed, Refused
 from mnist_lab.files import write_atomically, write_json
 from mnist_lab.imports import import_lightning
 from mnist_lab.run_arguments import add_checkpoint, add_one_run, one_run
-from mnist_lab.run_data import RunData, own_data, stored_class_names
+from mnist_lab.run_data import RunData, data_seen, stored_class_names, trial_data
 from mnist_lab.runs import read_metrics, read_state
 from mnist_lab.signals import listen
 from mnist_lab.train import exit_code
@@ -60,7 +60,7 @@ def export_command(args: Sequence[str]) -> None:
     options = parser.parse_intermixed_args(list(args))
     path, overrides = one_run(options.run)
     run = TrainedRun.find(path, checkpoint=options.checkpoint)
-    data = own_data(run.path, run.config, overrides)
+    data = trial_data(run.path, run.config, overrides)
     screen = Screen(highlight=False, markup=False, soft_wrap=True)
     if run.caveat:
         screen.print(run.caveat)
@@ -148,8 +148,8 @@ def described(run: TrainedRun, data: RunData, model: Classifier, epoch: int) -> 
         "input": "images: uint8 (n, 28, 28), 0 paper to 255 ink, centred as in MNIST",
         "output": "probs: float32 (n, 10), probabilities in the order of class_names",
         "class_names": stored_class_names(run.config),
-        "data": data.name,
-        "data_sha256": data.sha256,
+        "data": run.config["data"]["name"],
+        "data_sha256": data.sha256 if data.own else data_seen(run.path),
         "run": f"{where.parent.name}/{where.name}",
         "experiment": chosen.get("experiment"),
         "model": chosen.get("model"),

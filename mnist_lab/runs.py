@@ -24,7 +24,7 @@ from mnist_lab.files import (
     write_atomically,
     write_json,
 )
-from mnist_lab.settings import SETTINGS, leaves
+from mnist_lab.settings import SETTINGS, drop_retired, leaves
 
 LOCK = ".lock"
 MAX_BYTES = 64 << 20  # of a stored JSON or CSV file; a sweep of 10,000 jobs has 5 MB
@@ -255,6 +255,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise Refused(f"{file}: holds no settings.")
     refuse_interpolations(config, file)
+    drop_retired(config)
     try:
         check(config)
     except Refused as error:

