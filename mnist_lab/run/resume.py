@@ -132,6 +132,6 @@ def refuse_other_data(config: dict[str, Any], status: dict[str, Any]) -> None:
     data, seen = config["data"], status.get("data_sha256")
     if seen not in (None, Source.of(data).read().sha256):
         raise Refused(
-            f"data.root={data['root']}: these are not the images that the run began with "
+            f"data.root={data['root'] or 'null'}: these are not the images that the run began with "
             "(their SHA-256 differs); --allow-changes goes on with them."
         )

@@ -15,7 +15,7 @@ from mnist_lab.config import check_override, parsed_overrides
 from mnist_lab.errors import Refused
 from mnist_lab.files import refuse_ways_out, write_json
 from mnist_lab.runs import Run, read_json, read_state, refuse_interpolations
-from mnist_lab.schema import SCHEMA, settings_before, taken_version
+from mnist_lab.schema import RETIRED, SCHEMA, taken_version, upgrade
 from mnist_lab.settings import leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
 
@@ -167,7 +167,8 @@ def read_jobs(path: Path, document: Mapping[str, Any]) -> tuple[Job, ...]:
 def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, Any]) -> Job:
     if not DIRECTORY.fullmatch(directory):
         raise Refused("not a name that a job's directory has.")
-    overrides = tuple(str(text) for text in stored["overrides"])
+    typed = [str(text) for text in stored["overrides"]]
+    overrides = tuple(text for text in typed if text.partition("=")[0] not in RETIRED)
     for override in parsed_overrides(overrides):
         if override.key_or_group.startswith("hydra"):
             raise Refused(f"{override.input_line}: not allowed there.")
@@ -213,8 +214,8 @@ def stored_settings(document: Mapping[str, Any], stored: Mapping[str, Any]) -> d
 
     The file may be a stranger's: what is downloaded from where is not for it to say.
     """
-    flat = {**document["settings"], **stored["settings"]}
-    settings = nested({**flat, **settings_before(document["schema"], flat)})
+    settings = nested({**document["settings"], **stored["settings"]})
+    upgrade(settings, document["schema"])
     check(settings)
     settings["data"]["download"] = False
     return settings

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from processes import Warm, run_cold
 from sweeps import only_sweep, weights
-from test_pictures import mutated
+from test_pictures import drawn_digit, mutated
 from test_pictures import seeds as pictures
 from tiny_run import write_data_set
 
@@ -31,7 +31,7 @@ from mnist_lab.idx import read_idx
 from mnist_lab.ink import to_mnist
 from mnist_lab.pictures import PictureError, load_picture
 from mnist_lab.runs import is_held, read_epochs, read_state
-from mnist_lab.sources import FILES, read_embedded
+from mnist_lab.sources import FILES
 
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"
 TABLE = Path(__file__).parents[2] / "docs" / "chaos.md"
@@ -123,7 +123,7 @@ def bytes_changed(tally, folder, rng):
 
 def pictures_mutated(tally, folder):
     rng = np.random.default_rng(5)
-    files = list(pictures(255 - np.kron(read_embedded().test_images[3], np.ones((3, 3), np.uint8))))
+    files = list(pictures(drawn_digit()))
     path = folder / "picture"
     outcomes, num_read = [], 0
     for number in range(1000):
