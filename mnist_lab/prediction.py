@@ -55,8 +55,6 @@ class Prediction:
             image = to_mnist(picture)
         except PictureError as error:
             return cls(name=name, error=printable(str(error)))
-        except OSError as error:
-            return cls(name=name, error=error.strerror or type(error).__name__)
         step = -(-max(picture.shape) // FIGURE_PIXELS)
         return cls(name=name, picture=picture[::step, ::step].copy(), image=image)
 
