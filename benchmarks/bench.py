@@ -62,7 +62,9 @@ class Bench:
         work = self.work(f"experiment={recipe}", threads=threads, plan=plan)
         commands = {
             "lab": [sys.executable, "-m", "benchmarks.lab"],
+            "plain loop": [sys.executable, "-m", "benchmarks.lab", "plain"],
             "floor": [sys.executable, "-m", "benchmarks.floor"],
+            "direct floor": [sys.executable, "-m", "benchmarks.floor", "direct"],
             "template": [sys.executable, "-m", "benchmarks.template"],
             "keras": [self.keras_python, "-m", "benchmarks.keras_"],
             "lab again": [sys.executable, "-m", "benchmarks.lab"],

@@ -1,4 +1,7 @@
-"""The floor: a bare PyTorch loop over tensors in memory, with the lab's optimizers.
+"""The floor: a bare PyTorch loop over tensors in memory, with torch's own optimizers.
+
+SGD and Adam are fused; torch has no fused RMSprop. With `direct` before the file descriptor it
+takes the lab's optimizers instead, which shows what those gain.
 
 Per step: forward, cross_entropy, zero_grad, backward, step. Per epoch: a new order, and a pass over
 the validation images where the recipe has some. No figure is kept, nothing is shown or written.
@@ -9,6 +12,7 @@ torch's Adam looks for NVIDIA's library on the disk where there is no GPU.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -27,11 +31,11 @@ def main() -> None:
     channel = Channel.inherited()
     work = Work(**channel.receive())
     assert "lightning" not in sys.modules
-    accuracy = train(work, Pace(channel, work))
+    accuracy = train(work, Pace(channel, work), direct="direct" in sys.argv)
     channel.send({"test_acc": accuracy})
 
 
-def train(work: Work, pace: Pace) -> float:
+def train(work: Work, pace: Pace, *, direct: bool = False) -> float:
     """Train and return the test accuracy."""
     torch.set_num_threads(work.threads)
     torch.manual_seed(work.seed)
@@ -41,7 +45,8 @@ def train(work: Work, pace: Pace) -> float:
     network = plain_network(work)
     if work.is_cnn:
         network.to(memory_format=torch.channels_last)
-    optimizer = build(work.optimizer)(network.parameters())
+    weights = network.parameters()
+    optimizer = build(work.optimizer)(weights) if direct else torch_optimizer(work, weights)
     pace.begin(count_params(network))
     for _ in range(work.epochs):
         order = torch.randperm(work.num_train).split(work.batch_size)
@@ -56,6 +61,16 @@ def train(work: Work, pace: Pace) -> float:
             evaluate(network, val_images, val_labels)
         pace.epoch_ends()
     return evaluate(network, *as_tensors(arrays["test_images"], arrays["test_labels"]))
+
+
+def torch_optimizer(work: Work, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of a piece of work as torch has it; its RMSprop has eps outside the root."""
+    settings = dict(work.optimizer)
+    name = settings.pop("_target_").rpartition(".")[2]
+    del settings["_partial_"]
+    fused = {} if name == "RMSprop" else {"fused": True}
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(weights, **settings, **fused)
+    return optimizer
 
 
 def as_tensors(images: object, labels: object) -> tuple[Tensor, Tensor]:

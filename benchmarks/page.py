@@ -34,7 +34,9 @@ would import TensorFlow, and the lab would start slower.
 |---|---|
 | lab | `mnist-train`'s own path: checkpoints, TensorBoard, metrics.csv, progress bar, all on |
 | lab again | the same in a second process: its ratio to the first is the noise |
-| floor | a bare PyTorch loop over float tensors in memory, the lab's optimizers and memory layout |
+| plain loop | the lab's run by Lightning's own training loop in place of the fast one |
+| floor | a bare PyTorch loop over float tensors in memory, `torch.optim` (fused where it can be) |
+| direct floor | the same with the lab's optimizers, which call the fused kernels directly |
 | template | plain Lightning: torchvision's MNIST, ToTensor, DataLoader, progress bar, TensorBoard |
 | Keras | Keras 3 on TensorFlow: `model.fit` on arrays, as the published notebooks have it |
 

@@ -62,7 +62,9 @@ def epoch_ratios(section: Section) -> dict[str, dict[str, float]]:
     }
     pairs = {
         "lab again / lab": ("lab again", "lab"),
+        "plain loop / lab": ("plain loop", "lab"),
         "lab / floor": ("lab", "floor"),
+        "floor / direct floor": ("floor", "direct floor"),
         "template / lab": ("template", "lab"),
         "Keras / lab": ("keras", "lab"),
     }
@@ -95,12 +97,13 @@ def epoch_part(results: Results) -> list[str]:
     lines = ["## An epoch", "", *EPOCH_TEXT.splitlines(), ""]
     for threads, recipes in by_threads(sections_of(results, "epoch")).items():
         ratios = {recipe: epoch_ratios(section) for recipe, section in recipes.items()}
-        labels = ["lab again / lab", "lab / floor", "template / lab", "Keras / lab"]
+        labels = list(ratios[next(iter(recipes))])
         rows = []
         for recipe, section in recipes.items():
             lab = section["competitors"]["lab"]["reports"]
             seconds = spread(epoch_seconds(lab, section["num_steps"]))
-            cells = [with_quartiles(ratios[recipe][label]) for label in labels]
+            found = ratios[recipe]
+            cells = [with_quartiles(found[label]) if label in found else "-" for label in labels]
             rows.append([recipe, str(seconds["n"]), number(seconds["median"]), *cells])
         lines += [f"### {threads} thread{'s' if threads != '1' else ''}", ""]
         lines += table(["recipe", "rounds", "lab, s", *labels], rows)

@@ -11,8 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from mnist_lab.console import epoch_line
-from mnist_lab.data import TrainChunks
 from mnist_lab.errors import Failed
+from mnist_lab.models.means import lr_of_step
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import signals
 
@@ -39,24 +39,38 @@ class StopOnSignal(Callback):
         signals.check()
 
 
+class SeedEpochs(Callback):
+    """Dropout's masks in each epoch: a pure function of the run's seed and the epoch."""
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
+        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch, "dropout"))
+
+
 class ProgressBar(Callback):
-    """Steps done and the running figures of the epoch; the device is asked only when drawing."""
+    """Batches done and the running means of the epoch; the device is asked only when drawing."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.first_step = 0
 
     def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
-        self.first_step = trainer.global_step
         label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        assert isinstance(trainer.train_dataloader, TrainChunks)
-        self.console.start_bar(label, len(trainer.train_dataloader.batches))
+        self.console.start_bar(label, int(trainer.num_training_batches))
 
-    def on_train_batch_end(self, trainer: Trainer, model: Any, *_: Any) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,  # noqa: ARG002
+        module: Any,
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
         if self.console.bar_is_due:
-            loss, acc = model.train_loss.compute(), model.train_acc.compute()
-            done = trainer.global_step - self.first_step
-            self.console.draw_bar(done, f"loss {loss:.4f} acc {100 * acc:.2f} %")
+            means = module.running_means
+            loss, acc = means.loss.compute(), means.acc.compute()
+            self.console.draw_bar(batch_idx + 1, f"loss {loss:.4f} acc {100 * acc:.2f} %")
 
 
 class Record(Checkpoint):
@@ -67,11 +81,11 @@ class Record(Checkpoint):
     so that none is there twice or missing.
     """
 
-    def __init__(self, run: Run, console: Console, board: SummaryWriter, *, seed: int) -> None:
+    def __init__(self, run: Run, console: Console, board: SummaryWriter) -> None:
         self.run = run
         self.console = console
         self.board = board
-        self.seed = seed
+        self.validated = False  # in this epoch
         self.best_acc = -math.inf  # of the validation split
         self.best_epoch = 0  # counted from 1; 0: none yet
         self.started = 0.0
@@ -83,20 +97,26 @@ class Record(Checkpoint):
         self.best_acc = state_dict["best_acc"]
         self.best_epoch = state_dict["best_epoch"]
 
-    def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
+    def on_train_epoch_start(self, *_: Any) -> None:
         self.started = time.perf_counter()
-        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch, "dropout"))
+        self.validated = False
+
+    def on_validation_end(self, *_: Any) -> None:
+        self.validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, model: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        figures = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if self.validated or not name.startswith("val/")  # else they are an earlier epoch's
+        }
         self._refuse_non_finite(figures, model)
-        optimizer = trainer.optimizers[0]
         row = {
             "epoch": epoch,
             "step": trainer.global_step,
             **{name: figures[name] for name in sorted(figures)},
-            "lr": float(optimizer.param_groups[0]["lr"]),
+            "lr": lr_of_step(trainer, trainer.global_step - 1),
             "seconds": round(time.perf_counter() - self.started, 3),
         }
         self.run.append_epoch(row)

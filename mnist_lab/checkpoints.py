@@ -83,7 +83,45 @@ def read_checkpoint(path: Path, *, map_location: Any = None) -> dict[str, Any]:
         raise Refused(f"{path}: not a checkpoint: holds more than plain data ({what}).") from None
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise Refused(f"{path}: holds no state_dict.")
+    upgrade(checkpoint)
     return checkpoint
+
+
+def upgrade(checkpoint: dict[str, Any]) -> None:
+    """Make a checkpoint of before automatic optimization one of today, in place.
+
+    Its steps were counted as those of manual optimization, and the schedule had no state: its place
+    follows from the steps. The loop sets the learning rate that goes with it.
+    """
+    try:
+        loop = checkpoint["loops"]["fit_loop"]
+        manual = loop["epoch_loop.manual_optimization.optim_step_progress"]
+        steps = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
+        if steps["step"]["total"]["completed"] or not manual["total"]["completed"]:
+            return
+        in_all = manual["total"]["completed"]
+        of_epoch = in_all // (checkpoint["epoch"] + 1)
+        for name, count in (("total", in_all), ("current", of_epoch)):
+            steps["step"][name] = {"ready": count, "completed": count}
+            steps["zero_grad"][name] = {"ready": count, "started": count, "completed": count}
+            loop["epoch_loop.scheduler_progress"][name] = {"ready": count, "completed": count}
+            batches = loop["epoch_loop.batch_progress"]  # which counted groups of batches
+            batches[name] = dict.fromkeys(batches[name], count)
+            manual[name] = {"ready": 0, "completed": 0}
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] = in_all
+        (optimizer,) = checkpoint["optimizer_states"]
+        groups = optimizer["param_groups"]
+        checkpoint["lr_schedulers"] = [
+            {
+                "base_lrs": [group["initial_lr"] for group in groups],
+                "last_epoch": in_all,
+                "_step_count": in_all + 1,
+                "_last_lr": [group["lr"] for group in groups],
+                "lr_lambdas": [None for _ in groups],
+            }
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return  # not of a run, or a stranger's: what does not fit is refused where it is used
 
 
 def intact(path: Path) -> bytes:
@@ -177,7 +215,7 @@ def restore_model(config: dict[str, Any], checkpoint: dict[str, Any]) -> Classif
         Refused: it cannot be built, or the weights' names, shapes or types are not its own.
     """
     refuse_other_weights(checkpoint["state_dict"], network_without_memory(config).state_dict())
-    model: Classifier = build(config["model"])
+    model: Classifier = build(config["model"])  # of 32 bits, whatever it was trained with
     model.load_state_dict(checkpoint["state_dict"])
     return model.eval()
 
@@ -191,7 +229,7 @@ def network_without_memory(config: dict[str, Any]) -> Classifier:
             model: Classifier = build(config["model"])
     except HydraException as error:
         raise Refused(f"config.yaml: its model cannot be built ({reason(error)}).") from None
-    return model
+    return model.double() if config["trainer"]["precision"] == "64-true" else model
 
 
 def refuse_unfit(config: dict[str, Any], checkpoint: dict[str, Any]) -> None:

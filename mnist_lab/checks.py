@@ -52,8 +52,28 @@ def check(config: Mapping[str, Any]) -> None:
         elif not SETTINGS[name].accepts(value):
             shown = "null" if value is None else value
             raise Refused(f"{name}={shown}: allowed is {SETTINGS[name].allowed}.")
+    check_trainer(config.get("trainer", {}))
     if {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
+
+
+def check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Settings that exclude each other: Lightning would follow one and forget the other."""
+    limits = [name for name in ("limit_train_batches", "limit_val_batches") if name in trainer]
+    changed = [name for name in limits if trainer[name] != 1 or isinstance(trainer[name], int)]
+    changed += ["overfit_batches"] if trainer.get("overfit_batches") else []
+    for name in ("fast_dev_run", "overfit_batches"):
+        others = [other for other in changed if other != name]
+        if trainer.get(name) and others:
+            raise Refused(
+                f"trainer.{name}={trainer[name]} and trainer.{others[0]}={trainer[others[0]]}: "
+                "exclude each other; leave one out."
+            )
+    every, epochs = trainer.get("check_val_every_n_epoch"), trainer.get("max_epochs")
+    if every and epochs and every > epochs:
+        raise Refused(
+            f"trainer.check_val_every_n_epoch={every}: must be at most trainer.max_epochs={epochs}."
+        )
 
 
 def check_kernels(model: Mapping[str, Any]) -> None:

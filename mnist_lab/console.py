@@ -84,6 +84,11 @@ class Console:
         self.log.print(renderable)
         self.file.flush()
 
+    def print_plain(self, text: str) -> None:
+        """Print text that another program has laid out, lines as long as they are."""
+        self.screen.print(text, markup=False, soft_wrap=True)
+        self.log.print(text, markup=False, soft_wrap=True)
+
     def warn(self, text: str) -> None:
         self.print(f"[bold yellow]WARNING[/] {text}")
 

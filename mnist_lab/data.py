@@ -1,28 +1,28 @@
 """MNISTDataModule: whole splits in memory as uint8, batches taken by index and scaled as tensors.
 
-The first two of the four hops from a digit to the loss are in `Batches.batch`.
+The first two of the four hops from a digit to the loss are in `Images.__getitem__`.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from mnist_lab.augment import shift
 from mnist_lab.seeding import epoch_seed
-from mnist_lab.signals import signals
 from mnist_lab.sources import Source
 
 Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, labels 0..9
-Batch = tuple[Float32[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, labels 0..9
+Batch = tuple[Float[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, labels 0..9
+Rows = Sequence[int] | Int64[Tensor, "n"]  # which images of a split
 
 EVAL_BATCH_SIZE = 512  # images at a time without gradients: few, so that a CNN's maps stay in cache
-CHUNK_IMAGES = 2_048  # images, and
-CHUNK_STEPS = 50  # optimizer steps at most, between two looks of the Trainer at the run
 
 
 def scale(images: UInt8[Tensor, "n 1 28 28"]) -> Float32[Tensor, "n 1 28 28"]:
@@ -30,95 +30,98 @@ def scale(images: UInt8[Tensor, "n 1 28 28"]) -> Float32[Tensor, "n 1 28 28"]:
     return images.float().div_(255.0)
 
 
-class EpochOrder:
-    """The order of the training images in each epoch, a pure function of (seed, epoch).
+class EpochOrder(Sampler[Tensor]):
+    """The training images of an epoch in batches of indices, a pure function of (seed, epoch).
 
-    Lightning calls `set_epoch` on a loader's `sampler` before each epoch, as for a
-    DistributedSampler.
+    Lightning calls `set_epoch` before each epoch, as for a DistributedSampler. In a plain loop each
+    pass is the next epoch. Nothing is drawn from torch's global generator.
     """
 
-    def __init__(self, num_items: int, *, seed: int) -> None:
+    def __init__(self, num_items: int, *, batch_size: int, seed: int) -> None:
         self.num_items = num_items
+        self.batch_size = batch_size
         self.seed = seed
-        self.epoch = 0
+        self.epoch = -1  # of the pass that is going on
+        self.next_epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        self.next_epoch = epoch
 
-    def indices(self) -> Int64[Tensor, "n"]:
+    def __len__(self) -> int:
+        return math.ceil(self.num_items / self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Indices of one batch after the other; the last one may be smaller."""
+        self.epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
+        yield from self.indices(self.epoch).split(self.batch_size)
+
+    def indices(self, epoch: int) -> Int64[Tensor, "n"]:
         """A permutation, drawn on the CPU so that every device sees the same order."""
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch, "order"))
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch, "order"))
         return torch.randperm(self.num_items, generator=generator)
 
 
-class Batches:
-    """A split in batches, on the device that will use them; the last one may be smaller.
+class Images(Dataset[Batch]):
+    """A split in memory, on the device that will use it; indexed by a whole batch of rows.
 
     Args:
-        max_shift: pixels by which each image is moved at most; for training alone.
+        order: of the epochs, where images are to be moved anew in each of them.
+        max_shift: pixels by which each image is moved at most.
     """
 
-    def __init__(self, split: Split, *, batch_size: int, max_shift: int = 0) -> None:
+    def __init__(
+        self, split: Split, *, order: EpochOrder | None = None, max_shift: int = 0
+    ) -> None:
         self.images, self.labels = split
-        self.batch_size = batch_size
+        self.order = order
         self.max_shift = max_shift
+        self.moves_epoch = -1
+        self.moves = torch.empty(0)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.batch_size)
+        return len(self.images)
 
-    def __iter__(self) -> Iterator[Batch]:
-        rows = torch.arange(len(self.images), device=self.images.device)
-        yield from map(self.batch, rows.split(self.batch_size))
-
-    def batch(self, rows: Int64[Tensor, "n"]) -> Batch:
+    def __getitem__(self, rows: Rows) -> Batch:
+        rows = torch.as_tensor(rows, device=self.images.device)
         # index_select: a tenth of the time that images[rows] takes
         images = self.images.index_select(0, rows)  # hop 1: uint8 (n, 1, 28, 28)
         if self.max_shift:
-            images = shift(images, most=self.max_shift)
+            images = shift(images, self._moves().index_select(0, rows), most=self.max_shift)
         labels = self.labels.index_select(0, rows)
         return scale(images), labels  # hop 2: float (n, 1, 28, 28); hop 3: the model
 
-
-class Chunk:
-    """Some consecutive batches of an epoch, each made when it is asked for."""
-
-    def __init__(self, batches: Batches, rows: Int64[Tensor, "n"]) -> None:
-        self.batches = batches
-        self.rows = rows
-
-    def __iter__(self) -> Iterator[Batch]:
-        for rows in self.rows.split(self.batches.batch_size):
-            signals.check()  # a slow network's chunk takes long: stop at a batch's end
-            yield self.batches.batch(rows)
+    def _moves(self) -> Int64[Tensor, "n 2"]:
+        """How far each image is moved in this epoch, whatever batch it comes in."""
+        assert self.order is not None
+        if self.moves_epoch != self.order.epoch:
+            self.moves_epoch = self.order.epoch
+            seed = epoch_seed(self.order.seed, self.order.epoch, "shift")
+            generator = torch.Generator().manual_seed(seed)
+            moves = torch.randint(2 * self.max_shift + 1, (len(self), 2), generator=generator)
+            self.moves = (moves - self.max_shift).to(self.images.device)
+        return self.moves
 
 
-class TrainChunks:
-    """The training split in the epoch's order, some batches at a time.
+class InOrder(SequentialSampler):
+    """The images of a split in their own order, in batches of indices."""
 
-    One call of `training_step` takes one chunk and makes all of its optimizer steps: the Trainer's
-    work between two steps costs more than a step of a small network.
-    """
-
-    def __init__(self, batches: Batches, *, sampler: EpochOrder) -> None:
-        self.batches = batches
-        self.sampler = sampler
-        steps = max(1, min(CHUNK_STEPS, CHUNK_IMAGES // batches.batch_size))
-        self.chunk_images = steps * batches.batch_size
+    def __init__(self, data_source: Images, *, batch_size: int) -> None:
+        super().__init__(data_source)
+        self.batches = torch.arange(len(data_source)).split(batch_size)
 
     def __len__(self) -> int:
-        return math.ceil(self.sampler.num_items / self.chunk_images)
+        return len(self.batches)
 
-    def __iter__(self) -> Iterator[Chunk]:
-        order = self.sampler.indices().to(self.batches.images.device)
-        for rows in order.split(self.chunk_images):
-            yield Chunk(self.batches, rows)
+    def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]  # batches, not single indices
+        return iter(self.batches)
 
 
 class MNISTDataModule(LightningDataModule):
     """MNIST, or any data set of its shape, in three splits.
 
     The test split is the official one. Validation is the end of the training split, or drawn by
-    seed with `shuffle_split`. Everything is held on the device of the run, since it is small.
+    seed with `shuffle_split`. Everything is held on the device of the run, since it is small; the
+    loaders yield `(images, labels)` and need no workers.
 
     Args:
         max_shift: pixels by which each training image is moved at most, anew in each epoch.
@@ -162,25 +165,45 @@ class MNISTDataModule(LightningDataModule):
     def num_train(self) -> int:
         return len(self.splits["train"][0])
 
-    def batches(self, split: str, *, batch_size: int = CHUNK_IMAGES, max_shift: int = 0) -> Batches:
-        """A split in its own order, for evaluation and for looking."""
+    def split(self, name: str) -> Split:
+        """A split on the run's device, moved there once."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        images, labels = self.splits[split]
-        return Batches(
-            (images.to(device), labels.to(device)), batch_size=batch_size, max_shift=max_shift
-        )
+        images, labels = self.splits[name]
+        self.splits[name] = images.to(device), labels.to(device)
+        return self.splits[name]
 
-    def train_dataloader(self) -> TrainChunks:
-        return TrainChunks(
-            self.batches("train", batch_size=self.batch_size, max_shift=self.max_shift),
-            sampler=EpochOrder(self.num_train, seed=self.seed),
-        )
+    def train_dataloader(self) -> DataLoader[Batch]:
+        if getattr(self.trainer, "overfit_batches", 0):
+            return self.eval_dataloader("train", batch_size=self.batch_size)  # the same ones again
+        order = EpochOrder(self.num_train, batch_size=self.batch_size, seed=self.seed)
+        images = Images(self.split("train"), order=order, max_shift=self.max_shift)
+        return loader(images, order)
 
-    def val_dataloader(self) -> Batches:
-        return self.batches("val")
+    def eval_dataloader(self, name: str, *, batch_size: int = EVAL_BATCH_SIZE) -> DataLoader[Batch]:
+        """A split in its own order, its images as they are."""
+        images = Images(self.split(name))
+        return loader(images, InOrder(images, batch_size=batch_size))
 
-    def test_dataloader(self) -> Batches:
-        return self.batches("test")
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_dataloader("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self.eval_dataloader("test")
+
+
+def loader(images: Images, sampler: Sampler[Any]) -> DataLoader[Batch]:
+    """Batches as the data set makes them, whole; with a generator of its own, as else each pass
+    would take a number from torch's global one."""
+    return DataLoader(
+        images, batch_size=None, sampler=sampler, collate_fn=as_it_is, generator=torch.Generator()
+    )
+
+
+def as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def as_tensors(images: UInt8[np.ndarray, "n 28 28"], labels: UInt8[np.ndarray, "n"]) -> Split:

@@ -26,6 +26,8 @@ CIRCUMSTANCES = frozenset(
         "data.class_names",
         "trainer.accelerator",
         "trainer.devices",
+        "trainer.profiler",
+        "trainer.detect_anomaly",
         "threads",
     }
 )

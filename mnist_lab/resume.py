@@ -88,6 +88,7 @@ def resume_run(path: Path, overrides: Sequence[str], *, allow_changes: bool) -> 
         print(f"{path}: finished already, {num_epochs} epochs; trainer.max_epochs=N trains on.")
         return
     run = Run.hold(path)
+    import_lightning()
     try:
         go_on(run, config, allow_changes=allow_changes)
     finally:
@@ -108,7 +109,6 @@ def go_on(
     """
     from rich.markup import escape
 
-    import_lightning()
     from mnist_lab.checkpoints import LAST, newest_intact, refuse_unfit
     from mnist_lab.console import Console
     from mnist_lab.training import resolved, train
@@ -170,6 +170,8 @@ def refuse_changes(names: Sequence[str], *, allowed: bool) -> None:
 
 def check_extension(config: dict[str, Any], num_epochs: int) -> None:
     max_epochs = config["trainer"]["max_epochs"]
+    if config["trainer"]["fast_dev_run"]:
+        raise Refused(f"trainer.max_epochs={max_epochs}: a fast_dev_run has one epoch.")
     if max_epochs < num_epochs:
         raise Refused(f"trainer.max_epochs={max_epochs}: {num_epochs} epochs are done already.")
     if config["choices"]["schedule"] != "constant":

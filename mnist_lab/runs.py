@@ -6,8 +6,8 @@ import csv
 import datetime
 import difflib
 import fcntl
+import io
 import json
-import math
 import os
 import platform
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from mnist_lab.files import (
     write_atomically,
     write_json,
 )
+from mnist_lab.schema import SCHEMA, settings_before, taken_version
 from mnist_lab.settings import SETTINGS, leaves
 
 LOCK = ".lock"
@@ -141,21 +142,27 @@ class Run:
     def write_config(self, config: dict[str, Any]) -> None:
         import yaml
 
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump({"schema": SCHEMA, **config}, sort_keys=False, allow_unicode=True)
         write_atomically(self.path / "config.yaml", lambda file: file.write(text.encode()))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         write_json(self.path / "metrics.json", metrics)
 
     def append_epoch(self, row: dict[str, float]) -> None:
-        """Add one row to metrics.csv; the first one decides the columns."""
+        """Add one row to metrics.csv; columns that no row had yet come last."""
         path = self.path / "metrics.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        rows = read_rows(path)
+        known = list(rows[0]) if rows else []
+        columns = known + [name for name in row if name not in known]
+        if columns == known:
+            with path.open("a", newline="") as file:
+                csv.DictWriter(file, fieldnames=columns).writerow(row)
+            return
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows([*rows, row])
+        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
     def keep_epochs(self, num_epochs: int) -> None:
         """Drop the rows of metrics.csv that the checkpoint does not know of, cut ones included."""
@@ -214,16 +221,19 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return read_json(path / "metrics.json")
 
 
-def read_epochs(path: Path) -> list[dict[str, float]]:
-    """Read metrics.csv: one row an epoch, as numbers; an empty cell is nan."""
-    try:
-        lines = read_bytes(path / "metrics.csv", max_bytes=MAX_BYTES).decode().splitlines()
-        return [
-            {key: float(value) if value else math.nan for key, value in row.items()}
-            for row in csv.DictReader(lines)
-        ]
-    except FileNotFoundError:
+def read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
         return []
+    return [*csv.DictReader(read_bytes(path, max_bytes=MAX_BYTES).decode().splitlines())]
+
+
+def read_epochs(path: Path) -> list[dict[str, float]]:
+    """Read metrics.csv: one row an epoch, as numbers; what an epoch lacks is left out."""
+    try:
+        return [
+            {key: float(value) for key, value in row.items() if value}
+            for row in read_rows(path / "metrics.csv")
+        ]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise Refused(f"{path / 'metrics.csv'}: cannot be read ({error}).") from None
 
@@ -255,6 +265,11 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise Refused(f"{file}: holds no settings.")
     refuse_interpolations(config, file)
+    version = taken_version(config, file)
+    for name, value in settings_before(version, leaves(config)).items():
+        group, _, leaf = name.rpartition(".")
+        if isinstance(config.get(group), dict):
+            config[group][leaf] = value
     try:
         check(config)
     except Refused as error:

@@ -20,6 +20,7 @@ class Setting:
         choices: the only values allowed.
         many: a list of such values, at least `min_items` long.
         optional: null is allowed.
+        otherwise: values of another kind that are allowed as well.
     """
 
     kind: type
@@ -33,6 +34,7 @@ class Setting:
     min_items: int = 1
     max_items: int = 64
     optional: bool = False
+    otherwise: Setting | None = None
 
     @property
     def allowed(self) -> str:
@@ -55,6 +57,8 @@ class Setting:
             text = f"a list of {self.min_items}, each {text}"
         elif self.many:
             text = f"a list, each {text}"
+        if self.otherwise:
+            text = f"{text}, or {self.otherwise.allowed}"
         return f"{text}, or null" if self.optional else text
 
     def accepts(self, value: object) -> bool:
@@ -66,6 +70,8 @@ class Setting:
                 and self.min_items <= len(value) <= self.max_items
                 and all(self._accepts_one(item) for item in value)
             )
+        if self.otherwise is not None and self.otherwise.accepts(value):
+            return True
         return self._accepts_one(value)
 
     def _accepts_one(self, value: object) -> bool:
@@ -200,8 +206,57 @@ SETTINGS: dict[str, Setting] = {
     ),
     "trainer.precision": Setting(
         kind=str,
-        meaning="arithmetic of the forward pass; weights stay 32 bit",
-        choices=("32-true", "bf16-mixed"),
+        meaning="arithmetic of the forward pass; weights are 32 bit, in 64-true 64",
+        choices=("32-true", "bf16-mixed", "16-mixed", "64-true"),
+    ),
+    "trainer.gradient_clip_val": Setting(
+        kind=float,
+        meaning="norm to which longer gradients are cut",
+        low=0,
+        high=1_000_000,
+        open_low=True,
+        optional=True,
+    ),
+    "trainer.accumulate_grad_batches": Setting(
+        kind=int, meaning="batches whose gradients make one optimizer step", low=1, high=60_000
+    ),
+    "trainer.limit_train_batches": Setting(
+        kind=int,
+        meaning="training batches of an epoch, the first ones: how many, or which share",
+        low=1,
+        high=60_000,
+        otherwise=Setting(kind=float, meaning="share", low=0, high=1, open_low=True),
+    ),
+    "trainer.limit_val_batches": Setting(
+        kind=int,
+        meaning="validation batches, the first ones: how many, or which share; 0: no validation",
+        low=0,
+        high=60_000,
+        otherwise=Setting(kind=float, meaning="share", low=0, high=1),
+    ),
+    "trainer.overfit_batches": Setting(
+        kind=int,
+        meaning="train on these first batches alone, the same in each epoch; 0: on all",
+        low=0,
+        high=60_000,
+        otherwise=Setting(kind=float, meaning="share", low=0, high=1),
+    ),
+    "trainer.check_val_every_n_epoch": Setting(
+        kind=int, meaning="epochs from one validation to the next", low=1, high=100_000
+    ),
+    "trainer.fast_dev_run": Setting(
+        kind=bool,
+        meaning="one batch of each split (or so many), to see whether all of it works",
+        otherwise=Setting(kind=int, meaning="batches", low=0, high=60_000),
+    ),
+    "trainer.profiler": Setting(
+        kind=str,
+        meaning="a table of where the time went, at the end of training",
+        choices=("simple", "advanced"),
+        optional=True,
+    ),
+    "trainer.detect_anomaly": Setting(
+        kind=bool, meaning="say which operation made a gradient nan; slow"
     ),
     # root
     "seed": Setting(

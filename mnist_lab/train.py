@@ -18,11 +18,11 @@ from mnist_lab.config import (
     conf_dir,
     sweep_arguments,
 )
-from mnist_lab.errors import Failed, Refused
+from mnist_lab.errors import Refused
 from mnist_lab.imports import import_lightning
 from mnist_lab.runs import Run
 from mnist_lab.settings import SETTINGS
-from mnist_lab.signals import Interrupted, listen, signals
+from mnist_lab.signals import listen, signals
 from mnist_lab.verb import exit_code
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def train_command(args: Sequence[str]) -> None:
 
 
 def train_one(overrides: Sequence[str]) -> None:
-    """Claim a directory once nothing can be refused any more, and let Hydra run the job in it."""
+    """Claim a directory once nothing can be refused any more, and train in it."""
     config = compose(overrides)
     settings = checked(config)
     from mnist_lab.console import show_download
@@ -105,28 +105,21 @@ def train_one(overrides: Sequence[str]) -> None:
 
     Source.of(settings["data"]).find(progress=show_download).read()
     import_lightning()
+    from mnist_lab.sweep.hydra_files import write_hydra_files
     from mnist_lab.training import resolved, train
 
     settings = resolved(settings)
-    ended: list[BaseException] = []
-
-    def job(_: DictConfig) -> None:
-        try:
-            train(settings, run)
-        except (Failed, Interrupted) as error:
-            ended.append(error)
-
     with signals.defer():  # whatever stops a claimed run is written into its status
         if any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
             run = Run.claim(Path(config.hydra.run.dir).absolute())
         else:
             name = settings["choices"]["experiment"] or settings["choices"]["model"]
             run = Run.claim_new(Path("outputs/runs").absolute() / name)
-        run.write_config(settings)  # from here on it can be resumed
-        path = str(run.path).replace("\\", "\\\\").replace("'", "\\'")
-        with_hydra([*overrides, f"hydra.run.dir='{path}'"], job)
-    if ended:
-        raise ended[0]
+        try:
+            write_hydra_files(run.path, config)
+            train(settings, run)
+        finally:
+            run.release()
 
 
 def train_job(_: DictConfig) -> dict[str, Any]:
@@ -135,6 +128,7 @@ def train_job(_: DictConfig) -> dict[str, Any]:
 
     from mnist_lab.sweep.job import run_job
 
+    import_lightning()
     return run_job(Path(HydraConfig.get().runtime.output_dir))
 
 

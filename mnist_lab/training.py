@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import functools
-import os
+import math
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from torch.utils.tensorboard import SummaryWriter
 
-from mnist_lab.callbacks import ProgressBar, Record, StopOnSignal
+from mnist_lab.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.checkpoints import AtomicCheckpointIO, read_checkpoint
 from mnist_lab.config import build, conf_dir
 from mnist_lab.console import Console, layer_table, result_table
+from mnist_lab.data import EVAL_BATCH_SIZE
 from mnist_lab.errors import Failed, Refused
+from mnist_lab.fast_loop import FastEpochLoop
 from mnist_lab.files import shown_path
 from mnist_lab.hparams import write_session_end, write_session_start
+from mnist_lab.models.means import RunningMeans
 from mnist_lab.runs import read_epochs
+from mnist_lab.schema import SCHEMA
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.signals import Interrupted, signals
-from mnist_lab.sources import EMBEDDED, Source, settled
+from mnist_lab.sources import Source, settled
 
 if TYPE_CHECKING:
     from mnist_lab.data import MNISTDataModule
+    from mnist_lab.models.classifier import Classifier
     from mnist_lab.runs import Run
-
-# Lightning sets it when imported. With it, every step of torch's Adam looks for NVIDIA's library on
-# the disk where there is no GPU: 0.3 to 0.5 ms, a third of a small network's step.
-os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 Config = dict[str, Any]
 """A resolved configuration: plain dictionaries, checked against the table of settings."""
@@ -48,33 +49,63 @@ DISK_ERRORS = {
 }
 
 
+# A second thread makes a recipe 1.0 to 1.6 times as fast, and far slower beside a busy core; the
+# README has the figures. A sweep uses further cores for further runs.
+DEFAULT_THREADS = 1
+
+
 def resolved(config: Config) -> Config:
     """Settle what the configuration leaves open: device, threads, absolute paths, the real source.
 
     Raises:
-        Refused: a GPU that is not there, no data, or nothing of it left to train on.
+        Refused: a GPU that is not there, arithmetic that the device does not have, no data, or
+            nothing of it left to train on.
     """
     data = settled(config["data"])
-    Source.of(data).read().num_val(data["val_fraction"])
+    splits = Source.of(data).read()
+    num_val = splits.num_val(data["val_fraction"])
     trainer = {**config["trainer"], "accelerator": device_kind(config["trainer"]["accelerator"])}
-    return {**config, "data": data, "trainer": trainer}
+    refuse_unfit_trainer(
+        trainer,
+        train_batches=math.ceil((len(splits.train_images) - num_val) / data["batch_size"]),
+        val_batches=math.ceil(num_val / EVAL_BATCH_SIZE),
+    )
+    threads = config["threads"] or DEFAULT_THREADS
+    return {**config, "data": data, "trainer": trainer, "threads": threads}
+
+
+def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: int) -> None:
+    """Refuse what only the device and the number of batches can tell."""
+    if trainer["precision"] == "16-mixed" and trainer["accelerator"] == "cpu":
+        raise Refused("trainer.precision=16-mixed: needs a GPU; on a CPU it must be bf16-mixed.")
+    for name, num_batches in (
+        ("limit_train_batches", train_batches),
+        ("overfit_batches", train_batches),
+        ("limit_val_batches", val_batches),
+    ):
+        share = trainer[name]
+        if isinstance(share, float) and share and num_batches and int(share * num_batches) < 1:
+            raise Refused(
+                f"trainer.{name}={share}: leaves none of {num_batches} batches; must be at least "
+                f"{1 / num_batches:.2g}, or a whole number of batches."
+            )
 
 
 def device_kind(accelerator: str) -> str:
     available = torch.cuda.is_available()
     if accelerator == "gpu" and not available:
         raise Refused(
-            "trainer.accelerator=gpu: no GPU that torch can use is here; allowed are cpu and auto."
+            "trainer.accelerator=gpu: no GPU that torch can use is here; must be cpu or auto."
         )
     return "gpu" if available and accelerator != "cpu" else "cpu"
 
 
-def build_model(config: Config) -> LightningModule:
+def build_model(config: Config) -> Classifier:
     """Build the network with the first weights that its seed gives."""
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
     schedule = build(config["schedule"])
-    model: LightningModule = build(config["model"], optimizer=optimizer, schedule=schedule)
+    model: Classifier = build(config["model"], optimizer=optimizer, schedule=schedule)
     return model
 
 
@@ -96,9 +127,13 @@ def train(
     run.write_status("running", epoch=0 if checkpoint is None else len(read_epochs(run.path)))
     with Console(run.path / "train.log", quiet=quiet) as console:
         try:
-            with signals.defer():
-                metrics = fit_and_test(config, run, console, checkpoint)
+            with signals.defer(), num_threads(config["threads"]):
+                parts = build_parts(config, run, console)
+                fit(parts, console, checkpoint)
+                metrics = record(config, run, parts, measure(parts, run, console))
                 run.write_status("finished", epoch=metrics["epochs"])
+                console.print()
+                console.print(result_table(metrics, shown_path(run.path)))
         except BaseException as error:
             failure = explain(error, config)
             with contextlib.suppress(OSError):  # on a full disk that is all that can be done
@@ -126,86 +161,143 @@ def explain(error: BaseException, config: Config) -> Failed | Interrupted:
     return Failed("error", f"{type(error).__name__}: {text}")
 
 
-def fit_and_test(
-    config: Config, run: Run, console: Console, checkpoint: Path | None
-) -> dict[str, Any]:
-    seed = config["seed"]
-    data: MNISTDataModule = build(config["data"], seed=seed)
-    model = build_model(config)
-    threads = config["threads"] or choose_threads()
+@contextlib.contextmanager
+def num_threads(threads: int) -> Iterator[None]:
+    """Have torch use so many CPU threads for the moment."""
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    keep_freed_memory()
-    run.write_config({**config, "threads": threads})
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of."""
+
+    data: MNISTDataModule
+    model: Classifier
+    trainer: Trainer
+    summary: ModelSummary
+    recorder: Record
+    board: SummaryWriter
+
+
+def build_parts(config: Config, run: Run, console: Console) -> Parts:
+    """Build what a run is made of, and print it."""
+    data: MNISTDataModule = build(config["data"], seed=config["seed"])
+    model = build_model(config)
+    summary = ModelSummary(model, max_depth=-1)
+    if config["trainer"]["precision"] == "64-true":
+        model.double()  # Lightning does so after it has read a checkpoint's weights, into 32 bits
     run.write_status("running", data=data.source.name, data_sha256=data.sha256)
     write_session_start(run.path, config)
     board = SummaryWriter(run.path / "tensorboard", purge_step=len(read_epochs(run.path)) + 1)
-    record = Record(run, console, board, seed=seed)
+    recorder = Record(run, console, board)
+    settings = config["trainer"]
     trainer: Trainer = build(
-        config["trainer"],
-        callbacks=[StopOnSignal(), ProgressBar(console), record],
+        {**settings, "limit_val_batches": settings["limit_val_batches"] if data.num_val else 0},
+        callbacks=[
+            StopOnSignal(),
+            SeedEpochs(seed=config["seed"]),
+            ProgressBar(console),
+            recorder,
+        ],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=run.path,
-        limit_val_batches=1.0 if data.num_val else 0,
         num_sanity_val_steps=0,
         logger=False,  # Record writes TensorBoard by epochs, so that runs of any batch size compare
         enable_progress_bar=False,  # ours asks the device only when it draws
         enable_model_summary=False,
         deterministic=True,
     )
-    summary = describe(console, config, data, model, run)
-    trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
+    describe(console, config, data, summary, run)
 
-    console.start_bar("testing", 0)
-    epochs = read_epochs(run.path)
-    figures = {k: v for k, v in epochs[-1].items() if k not in ("epoch", "step", "lr", "seconds")}
-    trainer.test(model, datamodule=data, verbose=False)
-    figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-    figures |= means(trainer, model, data, "train", loss="train/loss_eval", acc="train/acc_eval")
-    figures["gap"] = figures["train/acc_eval"] - figures["test/acc"]
-    best: dict[str, Any] = {}
-    if data.num_val:
-        best = {"best_epoch": record.best_epoch, "val/acc_best": record.best_acc}
-        figures["test/acc_best"] = figures["test/acc"]
-        if record.best_epoch < len(epochs):
-            weights = read_checkpoint(run.checkpoints / "best.ckpt")["state_dict"]
-            model.load_state_dict(weights)
-            figures |= means(trainer, model, data, "test", acc="test/acc_best")
+    def say(why: str) -> None:
+        console.print(f"{why}: the fast loop has none of it, so this run takes Lightning's own.\n")
+
+    trainer.fit_loop.epoch_loop = FastEpochLoop(
+        trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
+    )
+    return Parts(data, model, trainer, summary, recorder, board)
+
+
+def fit(parts: Parts, console: Console, checkpoint: Path | None) -> None:
+    trainer: Any = parts.trainer
+    trainer.fit(parts.model, datamodule=parts.data, ckpt_path=checkpoint)
     console.end_bar()
+    if not isinstance(trainer.profiler, PassThroughProfiler):
+        console.print_plain(trainer.profiler.summary())
+
+
+def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
+    """The figures of the last epoch's weights, and what the best epoch's answer to the test split.
+
+    Losses in nats, accuracies 0..1; `gap` is the accuracy on the training images, dropout off, less
+    that on the test images.
+    """
+    console.start_bar("testing", 0)
+    last_epoch = read_epochs(run.path)[-1]
+    figures = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
+    test = evaluate(parts, "test")
+    train = evaluate(parts, "train")
+    if parts.data.num_val and "val/acc" not in figures and parts.trainer.limit_val_batches == 1.0:
+        val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
+        figures |= {"val/loss": val["loss"], "val/acc": val["acc"]}
+    figures |= {"test/loss": test["loss"], "test/acc": test["acc"]}
+    figures |= {"train/loss_eval": train["loss"], "train/acc_eval": train["acc"]}
+    figures["gap"] = train["acc"] - test["acc"]
+    if best_epoch := parts.recorder.best_epoch:
+        figures["val/acc_best"] = parts.recorder.best_acc
+        if best_epoch < last_epoch["epoch"]:
+            weights = read_checkpoint(run.checkpoints / "best.ckpt")["state_dict"]
+            parts.model.load_state_dict(weights)
+            test = evaluate(parts, "test")
+        figures["test/acc_best"] = test["acc"]
+    console.end_bar()
+    return figures
+
+
+def evaluate(parts: Parts, split: str) -> dict[str, float]:
+    """Loss and accuracy over a split, dropout off: the one way in which a run computes them."""
+    loader = parts.data.eval_dataloader(split)
+    (metrics,) = parts.trainer.test(parts.model, dataloaders=loader, verbose=False)
+    return {name.removeprefix("test/"): value for name, value in metrics.items()}
+
+
+def record(config: Config, run: Run, parts: Parts, figures: dict[str, float]) -> dict[str, Any]:
+    """Write the final figures to metrics.json and TensorBoard."""
+    epochs = read_epochs(run.path)
+    best_epoch = parts.recorder.best_epoch
     metrics = {
-        "data": data.source.name,
-        "data_sha256": data.sha256,
+        "schema": SCHEMA,
+        "data": parts.data.source.name,
+        "data_sha256": parts.data.sha256,
         **{name: config["choices"][name] for name in ("experiment", "model", "optimizer")},
-        "seed": seed,
+        "seed": config["seed"],
         "epochs": len(epochs),
-        "num_params": summary.total_parameters,
+        "num_params": parts.summary.total_parameters,
         **{name: round(value, 6) for name, value in figures.items()},
-        **best,
+        **({"best_epoch": best_epoch} if best_epoch else {}),
         "seconds": round(sum(row["seconds"] for row in epochs), 3),
-        "threads": threads,
+        "threads": config["threads"],
         "device": device_name(config["trainer"]["accelerator"]),
         "precision": config["trainer"]["precision"],
         **environment(),
     }
     run.write_metrics(metrics)
-    log_final(board, metrics)
-    console.print()
-    console.print(result_table(metrics, shown_path(run.path)))
+    write_session_end(parts.board, metrics)
+    parts.board.add_text("data set", metrics["data"])
+    parts.board.close()
     return metrics
 
 
 def describe(
-    console: Console, config: Config, data: MNISTDataModule, model: LightningModule, run: Run
-) -> ModelSummary:
+    console: Console, config: Config, data: MNISTDataModule, summary: ModelSummary, run: Run
+) -> None:
     """Print what is about to run."""
-    if data.source.name == EMBEDDED and config["choices"]["data"] != EMBEDDED:
-        console.warn(
-            "MNIST was not found and could not be downloaded: training on mnist_5k, 5,000 of its "
-            "images.\n        For the full set put the four official files into data/MNIST/raw/, "
-            "or point MNIST_LAB_DATA at the folder that holds MNIST/raw/."
-        )
-    model.example_input_array = torch.zeros(data.batch_size, 1, 28, 28)
-    summary = ModelSummary(model, max_depth=-1)
-    choices, threads = config["choices"], torch.get_num_threads()
+    choices, threads = config["choices"], config["threads"]
     counts = ", ".join(f"{len(data.splits[name][0]):,} {name}" for name in data.splits)
     console.print(f"[bold]data[/]       {data.source.name}: {counts}")
     console.print(
@@ -221,50 +313,6 @@ def describe(
     console.print()
     console.print(layer_table(summary))
     console.print()
-    return summary
-
-
-def means(
-    trainer: Trainer, model: LightningModule, data: MNISTDataModule, split: str, **names: str
-) -> dict[str, float]:
-    """Loss and accuracy over a split with dropout off, under the names asked for."""
-    outputs = trainer.predict(model, dataloaders=data.batches(split))
-    assert outputs is not None
-    logits = torch.cat([batch[0] for batch in outputs])
-    labels = torch.cat([batch[1] for batch in outputs])
-    values = {
-        "loss": F.cross_entropy(logits, labels).item(),
-        "acc": (logits.argmax(1) == labels).double().mean().item(),
-    }
-    return {name: values[key] for key, name in names.items()}
-
-
-def choose_threads() -> int:
-    """One: a second makes a recipe 1.0 to 1.6 times as fast, and far slower beside a busy core.
-
-    The README has the figures. A sweep uses further cores for further runs.
-    """
-    return 1
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what a step frees for the next one.
-
-    Otherwise blocks of some megabytes go back to the kernel and come again as pages of zeros, one
-    page fault for each 4 KB: a tenth to a fifth of a CNN's step. Elsewhere than on glibc: nothing.
-    """
-    mmap_threshold, trim_threshold = -3, -1  # their numbers in malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, 32 << 20)  # bytes; the most that it takes
-        libc.mallopt(trim_threshold, 2**31 - 1)
-
-
-def log_final(board: SummaryWriter, metrics: Mapping[str, Any]) -> None:
-    """Write the final figures to TensorBoard."""
-    write_session_end(board, metrics)
-    board.add_text("data set", metrics["data"])
-    board.close()
 
 
 def device_name(accelerator: str) -> str:

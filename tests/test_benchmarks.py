@@ -186,8 +186,14 @@ def test_a_round_of_real_competitors_and_its_page(tmp_path: Path) -> None:
     stage_some(tmp_path)
     work = work_of(["experiment=mlp_25x2"], tmp_path, num_images=500, plan=(4, 1))
     commands = {
-        name: [sys.executable, "-m", f"benchmarks.{module}"]
-        for name, module in (("lab", "lab"), ("floor", "floor"), ("template", "template"))
+        name: [sys.executable, "-m", *module]
+        for name, module in {
+            "lab": ["benchmarks.lab"],
+            "plain loop": ["benchmarks.lab", "plain"],
+            "floor": ["benchmarks.floor"],
+            "direct floor": ["benchmarks.floor", "direct"],
+            "template": ["benchmarks.template"],
+        }.items()
     }
     results = interleave(commands, work, cwd=tmp_path)
     for result in results.values():
@@ -195,8 +201,11 @@ def test_a_round_of_real_competitors_and_its_page(tmp_path: Path) -> None:
         assert len(result["reports"]) == 4
         assert all(report["seconds"] > 0 and report["around"] > 0 for report in result["reports"])
         assert result["test_acc"] > 0.5
-    (metrics,) = tmp_path.glob("outputs/runs/mlp_25x2/*/metrics.json")
-    assert metrics.exists()
+    kept = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/runs/*/*/metrics.json")]
+    logs = [path.read_text() for path in tmp_path.glob("outputs/runs/*/*/train.log")]
+    assert len(kept) == 2
+    assert kept[0]["test/loss"] == kept[1]["test/loss"]  # both loops end with the same weights
+    assert sum("so this run takes Lightning's own" in log for log in logs) == 1
     # Keras and the second lab have Pythons and times of their own; the page needs their figures.
     results |= {"keras": results["template"], "lab again": results["lab"]}
     section = {"when": "2026-01-31 18:00", "commit": "c0ffee", "took": 60.0, "others": 0.5}

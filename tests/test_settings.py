@@ -1,11 +1,15 @@
 """The table of settings: what it refuses is generated from the table itself."""
 
+import inspect
 import math
 
+import beartype.door
 import pytest
+import yaml
+from lightning.pytorch import Trainer
 
 from mnist_lab.checks import BUILDABLE, check
-from mnist_lab.config import build
+from mnist_lab.config import build, conf_dir
 from mnist_lab.errors import Refused
 from mnist_lab.settings import DIGESTS, SETTINGS, leaves, nearest
 from mnist_lab.train import exit_code
@@ -35,6 +39,8 @@ def good_values(setting):
     if setting.many:
         sizes = {setting.min_items, setting.max_items}
         values = [[value] * size for value in values for size in sizes]
+    if setting.otherwise:
+        values += good_values(setting.otherwise)
     return values + [None] * setting.optional
 
 
@@ -65,6 +71,12 @@ def bad_values(setting):
         values += [[good] * (setting.min_items - 1)] if setting.min_items else []
     else:
         values += [[value] for value in good_values(setting)]
+    if other := setting.otherwise:
+        values = [
+            value
+            for value in values
+            if type(value) not in (int, other.kind) or not other.low <= value <= other.high
+        ]
     return values
 
 
@@ -80,6 +92,46 @@ def test_ends_of_the_range_are_accepted_and_all_beyond_is_refused(name, capsys):
         assert len(message.splitlines()) == 1
         if not isinstance(value, dict):
             assert setting.allowed in message
+
+
+def test_trainer_settings_are_lightnings_own():
+    """Each is an argument of the Trainer, with its default and of its annotation."""
+    parameters = inspect.signature(Trainer.__init__).parameters
+    node = yaml.safe_load((conf_dir() / "trainer" / "default.yaml").read_text())
+    own = {
+        "accelerator": "auto",
+        "devices": 1,
+        "precision": "32-true",
+        "max_epochs": node["max_epochs"],
+    }
+    for name in sorted(name for name in SETTINGS if name.startswith("trainer.")):
+        leaf = name.removeprefix("trainer.")
+        parameter = parameters[leaf]
+        # Lightning leaves these open, and fills them in by itself
+        unset = {"accumulate_grad_batches": 1, "detect_anomaly": False, "overfit_batches": 0.0}
+        filled = {"limit_train_batches": 1.0, "limit_val_batches": 1.0, **unset, **own}
+        default = filled.get(leaf, parameter.default)
+        assert node[leaf] == default, name
+        assert type(node[leaf]) is type(default), name
+        for value in good_values(SETTINGS[name]):
+            assert beartype.door.is_bearable(value, parameter.annotation), (name, value)
+
+
+def test_what_excludes_each_other_is_refused():
+    for trainer in (
+        {"fast_dev_run": True, "overfit_batches": 2},
+        {"fast_dev_run": 3, "limit_train_batches": 5},
+        {"overfit_batches": 0.5, "limit_val_batches": 0},
+        {"overfit_batches": 1, "limit_train_batches": 1},
+    ):
+        first, second = trainer
+        message = rf"^trainer\.{first}=.* and trainer\.{second}=.*: exclude each other"
+        with pytest.raises(Refused, match=message):
+            check({"trainer": trainer})
+    check({"trainer": {"overfit_batches": 0, "limit_train_batches": 5, "fast_dev_run": False}})
+    check({"trainer": {"overfit_batches": 1, "limit_train_batches": 1.0, "max_epochs": 3}})
+    with pytest.raises(Refused, match=r"check_val_every_n_epoch=3: must be at most .*max_epochs=2"):
+        check({"trainer": {"check_val_every_n_epoch": 3, "max_epochs": 2}})
 
 
 def test_a_message_names_setting_value_and_range():

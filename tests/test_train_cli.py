@@ -44,7 +44,9 @@ REFUSED = {
     "threads=100000": ["threads=100000: allowed is a whole number from 1 to 1024, or null."],
     "threads=1024": ["threads=1024: this machine has", "cores"],
     "trainer.devices=2": ["trainer.devices=2: allowed is 1."],
-    "trainer.precision=64": ["trainer.precision=64: allowed is 32-true or bf16-mixed."],
+    "trainer.precision=64": [
+        "trainer.precision=64: allowed is 32-true or bf16-mixed or 16-mixed or 64-true."
+    ],
     "trainer.accelerator=tpu": ["trainer.accelerator=tpu: allowed is auto or cpu or gpu."],
     "model.width=1,2": ["model.width=1,2: several values are a sweep; add -m"],
     "~seed": ["~seed: a run needs all of its settings"],

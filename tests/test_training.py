@@ -6,7 +6,6 @@ import math
 import re
 import resource
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,15 +17,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from mnist_lab.checkpoints import read_checkpoint
-from mnist_lab.config import checked, compose
-from mnist_lab.data import CHUNK_IMAGES
+from mnist_lab.data import EVAL_BATCH_SIZE
 from mnist_lab.errors import Failed
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.flatten import FlattenPixels
 from mnist_lab.optimizers import RMSprop
-from mnist_lab.runs import Run, read_config, read_epochs, read_metrics, read_state, read_status
+from mnist_lab.runs import read_config, read_epochs, read_metrics, read_state, read_status
+from mnist_lab.schema import SCHEMA
 from mnist_lab.seeding import epoch_seed
-from mnist_lab.training import resolved, train
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +102,7 @@ def test_the_configuration_is_resolved_plain_and_readable(run_dir, data_dir):
     text = (run_dir / "config.yaml").read_text()
     config = yaml.safe_load(text)
     assert "${" not in text
+    assert config.pop("schema") == SCHEMA
     assert config == read_config(run_dir)
     assert config["data"]["root"] == str(data_dir)
     assert config["trainer"]["accelerator"] == "cpu"
@@ -225,7 +224,7 @@ LOOPS = {
         lambda weights: torch.optim.Adam(weights, lr=0.001, fused=True),
         32,
     ),
-    "two chunks an epoch": (
+    "many steps an epoch": (
         ["optimizer=rmsprop", "model.dropout=0.2", "data.batch_size=4"],
         lambda: mlp(8, 1, 0.2),
         lambda weights: RMSprop(weights, lr=0.001, **KERAS),
@@ -310,8 +309,10 @@ def test_evaluation_counts_each_image_once_also_in_a_smaller_last_batch(
     train_run, tmp_path, idx_folder
 ):
     """More images than one evaluation batch takes, in both splits; the second batch is of few."""
-    folder = idx_folder(tmp_path / "data", num_train=2 * CHUNK_IMAGES, num_test=CHUNK_IMAGES + 7)
-    num_val = CHUNK_IMAGES + 41
+    num_train = 8 * EVAL_BATCH_SIZE
+    folder = idx_folder(tmp_path / "data", num_train=num_train, num_test=EVAL_BATCH_SIZE + 7)
+    num_val = round(0.51 * num_train)
+    assert 0 < num_val % EVAL_BATCH_SIZE < 50
     overrides = ["model=linear", f"data.root={folder}", "data.val_fraction=0.51", "seed=1"]
     path = train_run(tmp_path / "runs", *overrides, "data.batch_size=500", "trainer.max_epochs=1")
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
@@ -407,32 +408,3 @@ def test_a_disk_that_takes_no_checkpoint_ends_as_failed(train_run, tmp_path):
     assert read_status(path)["reason"] == "disk"
     assert read_status(path)["state"] == "failed"
     assert [*(path / "checkpoints").iterdir()] == []  # neither half a file nor a temporary one
-
-
-def test_the_embedded_images_are_never_silent(tmp_path):
-    overrides = ["data=mnist", f"data.root={tmp_path}", "data.download=false", "model=linear"]
-    overrides += ["trainer=cpu", "threads=1", "trainer.max_epochs=1", "data.batch_size=2000"]
-    run = Run.claim_new(tmp_path / "runs")
-    metrics = train(resolved(checked(compose(overrides))), run, quiet=True)
-    run.release()
-    assert metrics["data"] == "mnist_5k"
-    log = (run.path / "train.log").read_text()
-    warnings = [line for line in log.splitlines() if "WARNING" in line]
-    assert len(warnings) == 1
-    assert "mnist_5k" in warnings[0]
-    assert "MNIST_LAB_DATA" in log
-    assert "data set                              mnist_5k" in log
-    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
-    texts = Counter(
-        event.tensor_proto.string_val[0].decode()
-        for tag in events.Tags()["tensors"]
-        for event in events.Tensors(tag)
-    )
-    assert texts["mnist_5k"] == 1
-    config = read_config(run.path)
-    assert config["data"]["name"] == "mnist_5k"  # resume, evaluate and predict read the same images
-    # Who asks for them is not warned.
-    run = Run.claim_new(tmp_path / "asked")
-    train(resolved(checked(compose([*overrides, "data=mnist_5k"]))), run, quiet=True)
-    run.release()
-    assert "WARNING" not in (run.path / "train.log").read_text()

@@ -2,7 +2,7 @@
 
 from typing import Any, final
 
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
@@ -19,5 +19,5 @@ class Linear(Classifier):
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(NUM_PIXELS, NUM_CLASSES))
         init_weights(self, init)
 
-    def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
         return self.layers(images)  # type: ignore[no-any-return]

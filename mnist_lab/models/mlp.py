@@ -2,7 +2,7 @@
 
 from typing import Any, final
 
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
@@ -36,5 +36,5 @@ class MLP(Classifier):
         self.layers = nn.Sequential(*layers, nn.Linear(width, NUM_CLASSES))  # (n, 10)
         init_weights(self, init)
 
-    def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
         return self.layers(images)  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, Classifier
@@ -54,5 +54,5 @@ class PooledCNN(Classifier):
         init_weights(self, init)
         self.to(memory_format=torch.channels_last)  # convolutions run twice as fast so
 
-    def forward(self, images: Float32[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
         return self.layers(images)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The .hydra folder of a job that Hydra itself did not launch."""
+"""The .hydra folder of a run that Hydra itself did not launch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def write_hydra_files(directory: Path, config: DictConfig, *, number: int) -> None:
-    """Write the composed configuration of a job as Hydra's own launchers do, in three files."""
+def write_hydra_files(directory: Path, config: DictConfig, *, number: int | None = None) -> None:
+    """Write a composed configuration as Hydra's own launchers do, in three files.
+
+    Args:
+        number: of a sweep's job.
+    """
     from omegaconf import OmegaConf, open_dict
 
     with open_dict(config):
         hydra = config.pop("hydra")
-    hydra.job.id = str(number)
-    hydra.job.num = number
-    hydra.sweep.dir, hydra.sweep.subdir = str(directory.parent), directory.name
+    if number is None:
+        hydra.run.dir = str(directory)
+    else:
+        hydra.job.id, hydra.job.num = str(number), number
+        hydra.sweep.dir, hydra.sweep.subdir = str(directory.parent), directory.name
     with open_dict(hydra):
         hydra.runtime.output_dir = str(directory)
     folder = directory / ".hydra"

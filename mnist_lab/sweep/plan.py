@@ -10,7 +10,7 @@ from typing import Any
 
 from mnist_lab.config import SWEEP, Config, parsed_overrides
 from mnist_lab.errors import Refused
-from mnist_lab.settings import leaves
+from mnist_lab.settings import SETTINGS, leaves
 from mnist_lab.sources import Progress, Source, settled
 from mnist_lab.sweep.compose import Composer
 
@@ -132,7 +132,7 @@ def fingerprint(settings: Config) -> str:
     """The same for two jobs that would do the same: the names of chosen files do not count."""
     rest = {key: value for key, value in settings.items() if key != "choices"}
     numbers = {
-        name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        name: float(value) if type(value) is int and SETTINGS[name].kind is float else value
         for name, value in leaves(rest).items()
     }
     return json.dumps(numbers, sort_keys=True)

@@ -15,6 +15,7 @@ from mnist_lab.config import check_override, parsed_overrides
 from mnist_lab.errors import Refused
 from mnist_lab.files import refuse_ways_out, write_json
 from mnist_lab.runs import Run, read_json, read_state, refuse_interpolations
+from mnist_lab.schema import SCHEMA, settings_before, taken_version
 from mnist_lab.settings import leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
 
@@ -71,6 +72,7 @@ class Sweep:
             for job in plan.jobs
         }
         document = {
+            "schema": SCHEMA,
             "name": plan.name,
             "created": f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}",
             "arguments": list(arguments),
@@ -138,6 +140,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
     file = path / FILE
     document = read_json(file)
     refuse_interpolations(document, file)
+    document = {"schema": taken_version(document, file), **document}
     shape = {"varies": list, "launcher": list, "settings": dict, "jobs": dict}
     for key, kind in shape.items():
         if not isinstance(document.get(key), kind):
@@ -210,7 +213,8 @@ def stored_settings(document: Mapping[str, Any], stored: Mapping[str, Any]) -> d
 
     The file may be a stranger's: what is downloaded from where is not for it to say.
     """
-    settings = nested({**document["settings"], **stored["settings"]})
+    flat = {**document["settings"], **stored["settings"]}
+    settings = nested({**flat, **settings_before(document["schema"], flat)})
     check(settings)
     settings["data"]["download"] = False
     return settings

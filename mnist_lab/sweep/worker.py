@@ -59,6 +59,7 @@ def work(directory: Path, threads: int, log: Path) -> None:
     are set by each job, and a signal that it received is forgotten.
     """
     from mnist_lab.errors import Failed, Refused
+    from mnist_lab.imports import import_lightning
     from mnist_lab.signals import Interrupted
     from mnist_lab.sweep.job import run_job
 
@@ -67,6 +68,7 @@ def work(directory: Path, threads: int, log: Path) -> None:
     faulthandler.disable()  # or enabling it does nothing; the Trainer of the last job undid it
     faulthandler.enable(all_threads=False)
     try:
+        import_lightning()
         run_job(directory, threads=threads, quiet=True)
     except (Failed, Refused, Interrupted):
         pass  # recorded
