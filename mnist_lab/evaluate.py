@@ -11,7 +11,7 @@ from mnist_lab.config import choices
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.evaluation_tables import class_table, figure_table, pair_table, print_list
-from mnist_lab.files import write_json
+from mnist_lab.files import write_csv, write_json
 from mnist_lab.run_data import RunData, data_seen, other_data
 from mnist_lab.runs import is_held, read_epochs, read_json
 from mnist_lab.stored import StoredRun, add_runs, stored_runs
@@ -165,7 +165,7 @@ def evaluate(
     """Judge one run: print the figures, write them and the pictures into `folder`."""
     model, epoch = run.load_for_verb()
     from mnist_lab import evaluation_figures as figures
-    from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics, write_csv
+    from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics
     from mnist_lab.evaluation_tensorboard import write_pictures, write_projector
     from mnist_lab.neighbours import features
     from mnist_lab.plotting import save
@@ -241,7 +241,7 @@ def compare(
     """Judge two runs on the same images, image by image."""
     (model_a, epoch_a), (model_b, epoch_b) = runs[0].load_for_verb(), runs[1].load()
     from mnist_lab import evaluation_figures as figures
-    from mnist_lab.evaluation import Disagreement, disagreement_words, verdict, write_csv
+    from mnist_lab.evaluation import Disagreement, disagreement_words, verdict
     from mnist_lab.plotting import save
 
     images = data.load()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +17,6 @@ from torchmetrics.classification import (
 )
 
 from mnist_lab.answers import Answers
-from mnist_lab.files import write_bytes
 from mnist_lab.models.classifier import NUM_CLASSES
 from mnist_lab.proportions import calibration, mcnemar, wilson
 
@@ -91,14 +87,6 @@ def answer_rows(answers: Answers, indices: Iterable[int]) -> Iterable[list[objec
     for i in indices:
         probs = [f"{p:.6g}" for p in answers.probs[i]]
         yield [i, answers.labels[i], answers.predictions[i], *probs, f"{answers.margin[i]:.6g}"]
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
 
 
 @dataclass(frozen=True)

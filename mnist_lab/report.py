@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mnist_lab import statistics
+from mnist_lab.files import csv_table
 from mnist_lab.groups import Group, short, shown
 from mnist_lab.results import Result
 from mnist_lab.study import LEVEL, Study, higher_is_better, is_fraction, levels
@@ -59,14 +58,13 @@ def csv_text(study: Study) -> str:
     """A header and a row for each setting, under the names by which it is set."""
     extra = extra_columns(study)
     interval = [f"ci{100 * LEVEL:g}_{end}" for end in ("low", "high")]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["rank", *study.names, "n", study.metric, "sd", *interval, *extra])
+    header = ["rank", *study.names, "n", study.metric, "sd", *interval, *extra]
+    rows = []
     for row in records(study):
         settings = [row["settings"].get(name) for name in study.names]
-        figures = [row[name] for name in ("n", "mean", "sd", "low", "high", *extra)]
-        writer.writerow([row["rank"], *settings, *figures])
-    return file.getvalue()
+        values = [row[name] for name in ("n", "mean", "sd", "low", "high", *extra)]
+        rows.append([row["rank"], *settings, *values])
+    return csv_table(header, rows)
 
 
 def json_text(study: Study, remarks: Sequence[str]) -> str:
