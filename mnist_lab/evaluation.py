@@ -1,4 +1,4 @@
-"""The figures of a split, from a network's answers: numbers and tables."""
+"""The metrics of a split, from a network's answers: numbers and tables."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def disagreement_words(
     ]
 
 
-def verdict(metrics: dict[str, Any], *, split: str) -> str:
+def mcnemar_words(metrics: dict[str, Any], *, split: str) -> str:
     """What McNemar's test says, in words."""
     only_a, only_b, p = (metrics[f"{split}/{name}"] for name in ("only_a", "only_b", "p"))
     shown = f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"

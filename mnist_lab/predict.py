@@ -125,7 +125,7 @@ def test_items(
         if not 0 <= index < total:
             raise Refused(f"--index {index}: the test split has the images 0 to {total - 1}.")
     if num_random is not None and not 1 <= num_random <= total:
-        raise Refused(f"--random {num_random}: allowed is a whole number from 1 to {total}.")
+        raise Refused(f"--random {num_random}: must be a whole number from 1 to {total}.")
     drawn = np.random.default_rng(seed).choice(total, num_random or 0, replace=False).tolist()
     return [Prediction.of_test_item(splits, index) for index in [*indices, *drawn]]
 
@@ -186,7 +186,7 @@ def report(predictions: Sequence[Prediction], class_names: Sequence[str], *, for
 def refuse_to_overwrite(path: Path) -> None:
     """Let a figure replace only a figure: `--show photo.png` may have meant a picture to read."""
     if path.suffix.lower() != ".png":
-        raise Refused(f"--show {path}: allowed is a name that ends in .png.")
+        raise Refused(f"--show {path}: must end in .png.")
     if not path.parent.is_dir():
         raise Refused(f"--show {path}: there is no folder {path.parent}.")
     if not path.exists():

@@ -175,7 +175,7 @@ def test_a_figure_replaces_only_a_figure(
     with pytest.raises(Refused, match="was not written by mnist-predict"):
         predict_command([str(run), "--index", "0", "--show", str(photo)])
     assert photo.read_bytes() == before
-    for name, message in (("x.jpg", "ends in .png"), ("no/x.png", "there is no folder")):
+    for name, message in (("x.jpg", "must end in .png"), ("no/x.png", "there is no folder")):
         with pytest.raises(Refused, match=message):
             predict_command([str(run), "--index", "0", "--show", str(tmp_path / name)])
     monkeypatch.chdir(tmp_path)
@@ -191,7 +191,7 @@ def test_what_cannot_be_asked_is_refused(run: Path) -> None:
     for message, args in {
         "nothing to predict": [],
         "the images 0 to 99": ["--index", "100"],
-        "allowed is a whole number from 1 to 100": ["--random", "101"],
+        "must be a whole number from 1 to 100": ["--random", "101"],
         "--seed: -1: must be a whole number from 0": ["--random", "1", "--seed", "-1"],
         "--seed 3: draws the images of --random": ["--index", "0", "--seed", "3"],
         "did you mean data.root": ["x.png", "data.rot=1"],
