@@ -24,7 +24,7 @@ examples:
   mnist-compare outputs --metric val/loss --format csv > runs.csv
 
 Runs that differ only in their seed make one row. Settings go by their full name (model.width) or
-the short one (width). Rows are ranked by val/acc unless --metric says otherwise; test figures are
+the short one (width). Rows are ranked by val/acc unless --metric says otherwise; test metrics are
 shown but do not rank unless asked for. Losses, seconds and parameters: lower is better.
 
 The plots learning_curves.png, effects.png and cost.png go to --out; without it to DIR/comparison/
@@ -76,19 +76,19 @@ def compare_command(args: Sequence[str]) -> None:
         baseline=options.baseline,
     )
     if options.format == "csv":
-        show(csv_text(found))
+        print_out(csv_text(found))
         for line in (*found.notes, *map(unfinished_line, found.unfinished), *remarks):
             print(line, file=sys.stderr)
     elif options.format == "json":
-        show(json_text(found, remarks))
+        print_out(json_text(found, remarks))
     else:
-        show(text(found, remarks, markdown=options.format == "markdown"))
+        print_out(text(found, remarks, markdown=options.format == "markdown"))
     folder = options.out or default_folder(options.folders, options.format)
     if folder is not None and found.verdict:
         draw_plots(found, folder, asked=options.out is not None)
 
 
-def show(output: str) -> None:
+def print_out(output: str) -> None:
     """Print to a reader that may have gone, as in `mnist-compare DIR | head`."""
     try:
         print(output, end="", flush=True)

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 from mnist_lab.errors import Refused
-from mnist_lab.groups import short, shown
+from mnist_lab.groups import as_typed, short_name
 from mnist_lab.hparams import Value
 from mnist_lab.results import Result
 from mnist_lab.settings import nearest
 
 Conditions = Mapping[str, tuple[Value | None, ...]]
-"""Full names of settings with the values allowed; None where a run does not have the setting."""
+"""Full names of settings with the values wanted; None where a run does not have the setting."""
 
 
 def parse_conditions(text: str, results: Iterable[Result], *, flag: str) -> Conditions:
@@ -33,7 +33,7 @@ def parse_conditions(text: str, results: Iterable[Result], *, flag: str) -> Cond
         found = dict.fromkeys(row.get(name) for row in rows)
         matching = [candidate for candidate in found if matches(candidate, value.strip())]
         if not matching:
-            options = nearest(value.strip(), map(shown, found))
+            options = nearest(value.strip(), map(as_typed, found))
             raise Refused(f"{flag} {part.strip()}: no run has that; {options}")
         conditions.setdefault(name, []).extend(matching)
     return {key: tuple(values) for key, values in conditions.items()}
@@ -48,9 +48,9 @@ def full_name(key: str, known: Iterable[str], *, flag: str) -> str:
     """Find the setting that a user calls by its full or its short name."""
     names = sorted(known)
     for name in names:
-        if key in (name, short(name)):
+        if key in (name, short_name(name)):
             return name
-    meant = nearest(key, names if "." in key else map(short, names))
+    meant = nearest(key, names if "." in key else map(short_name, names))
     raise Refused(f"{flag} {key}: no run has such a setting; {meant}")
 
 
@@ -60,7 +60,7 @@ def matches(value: Value | None, text: str) -> bool:
             return float(text) == value
         except ValueError:
             return False
-    return shown(value).replace(" ", "") == text.replace(" ", "")
+    return as_typed(value).replace(" ", "") == text.replace(" ", "")
 
 
 def satisfies(result: Result, conditions: Conditions) -> bool:

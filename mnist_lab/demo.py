@@ -51,7 +51,6 @@ def demo_command(args: Sequence[str]) -> None:
         from mnist_lab.drawing import SIDE
 
         app = application(reader.read, facts=reader.facts, num_bytes=SIDE * SIDE)
-        listener.listen()
         port = listener.getsockname()[1]
         print(f"Draw at http://{ADDRESS}:{port}/ (Ctrl-C ends it)", flush=True)
         serve(app, listener)

@@ -8,6 +8,11 @@ class Refused(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, as far as it fits into a line; else its name."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 class Failed(RuntimeError):
     """A run that began and could not end well: exit code 1.
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.config import choices
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
-from mnist_lab.evaluation_tables import class_table, figure_table, pair_table, print_list
-from mnist_lab.files import write_json
+from mnist_lab.evaluation_tables import class_table, metric_table, pair_table, print_list
+from mnist_lab.files import write_csv, write_json
 from mnist_lab.run_data import RunData, data_seen, other_data
 from mnist_lab.runs import is_held, read_epochs, read_json
 from mnist_lab.stored import StoredRun, add_runs, stored_runs
@@ -44,7 +44,7 @@ def main() -> None:
 def evaluate_command(args: Sequence[str]) -> None:
     parser = Parser(
         "mnist-evaluate",
-        "Test a run's network: figures, confusion, calibration and mistakes.",
+        "Test a run's network: metrics, confusion, calibration and mistakes.",
         examples=EXAMPLES,
     )
     add_runs(parser, what="a run directory, or two")
@@ -88,7 +88,7 @@ def evaluate_command(args: Sequence[str]) -> None:
                 projector=options.projector,
             )
         else:
-            compare(runs, data, folder, screen, split=options.split, limit=options.mistakes)
+            evaluate_pair(runs, data, folder, screen, split=options.split, limit=options.mistakes)
     except OSError as error:
         raise Failed("disk", f"{error.filename or folder}: {error.strerror}.") from None
 
@@ -162,10 +162,10 @@ def evaluate(
     limit: int,
     projector: bool,
 ) -> None:
-    """Judge one run: print the figures, write them and the pictures into `folder`."""
+    """Judge one run: print the metrics, write them and the pictures into `folder`."""
     model, epoch = run.load_for_verb()
     from mnist_lab import evaluation_figures as figures
-    from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics, write_csv
+    from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics
     from mnist_lab.evaluation_tensorboard import write_pictures, write_projector
     from mnist_lab.neighbours import features
     from mnist_lab.plotting import save
@@ -200,7 +200,7 @@ def evaluate(
     write_json(folder / "metrics.json", metrics)
 
     screen.print(f"{run.path}")
-    screen.print(figure_table(metrics))
+    screen.print(metric_table(metrics))
     screen.print()
     screen.print(class_table(metrics))
     screen.print()
@@ -229,7 +229,7 @@ def evaluate(
         )
 
 
-def compare(
+def evaluate_pair(
     runs: Sequence[StoredRun],
     data: RunData,
     folder: Path,
@@ -241,7 +241,7 @@ def compare(
     """Judge two runs on the same images, image by image."""
     (model_a, epoch_a), (model_b, epoch_b) = runs[0].load_for_verb(), runs[1].load()
     from mnist_lab import evaluation_figures as figures
-    from mnist_lab.evaluation import Disagreement, disagreement_words, verdict, write_csv
+    from mnist_lab.evaluation import Disagreement, disagreement_words, mcnemar_words
     from mnist_lab.plotting import save
 
     images = data.load()
@@ -272,7 +272,7 @@ def compare(
         if len(side) > limit:
             screen.print(f"  and {len(side) - limit:,} more in {folder / 'disagreements.csv'}")
     screen.print()
-    screen.print(verdict(metrics, split=split))
+    screen.print(mcnemar_words(metrics, split=split))
     screen.print(
         "This is about these two networks; mnist-compare judges settings, by several seeds."
     )

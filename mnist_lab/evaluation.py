@@ -1,12 +1,9 @@
-"""The figures of a split, from a network's answers: numbers and tables."""
+"""The metrics of a split, from a network's answers: numbers and tables."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +17,6 @@ from torchmetrics.classification import (
 )
 
 from mnist_lab.answers import Answers
-from mnist_lab.files import write_bytes
 from mnist_lab.models.classifier import NUM_CLASSES
 from mnist_lab.proportions import calibration, mcnemar, wilson
 
@@ -93,14 +89,6 @@ def answer_rows(answers: Answers, indices: Iterable[int]) -> Iterable[list[objec
         yield [i, answers.labels[i], answers.predictions[i], *probs, f"{answers.margin[i]:.6g}"]
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
-
-
 @dataclass(frozen=True)
 class Disagreement:
     """Two networks' answers to the same images."""
@@ -156,7 +144,7 @@ def disagreement_words(
     ]
 
 
-def verdict(metrics: dict[str, Any], *, split: str) -> str:
+def mcnemar_words(metrics: dict[str, Any], *, split: str) -> str:
     """What McNemar's test says, in words."""
     only_a, only_b, p = (metrics[f"{split}/{name}"] for name in ("only_a", "only_b", "p"))
     shown = f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"

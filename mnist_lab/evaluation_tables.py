@@ -1,4 +1,4 @@
-"""What mnist-evaluate prints: figures for people, accuracies in percent."""
+"""What mnist-evaluate prints: metrics for people, accuracies in percent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def print_list(screen: Screen, title: str, lines: Sequence[str]) -> None:
         screen.print(f"  {line}")
 
 
-def figure_table(metrics: dict[str, Any]) -> Table:
+def metric_table(metrics: dict[str, Any]) -> Table:
     split = metrics["split"]
     low, high = metrics[f"{split}/acc_low"], metrics[f"{split}/acc_high"]
     rows = {

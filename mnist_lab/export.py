@@ -82,7 +82,7 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
             f"{run.path}: its weights take {num_bytes / 1e9:.1f} GB; an ONNX file holds at most "
             f"{MAX_BYTES / 1e9:.0f}."
         )
-    metadata = described(run, data, model, epoch)
+    metadata = model_card(run, data, model, epoch)
     program = to_program(model)
     files = {
         "model.onnx": onnx_file(program, metadata),
@@ -120,7 +120,7 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
     screen.print(f"They are in {folder}, with model.json, which describes them.")
 
 
-def described(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:
+def model_card(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:
     """What a stranger to this package needs to know of the network."""
     finished = read_metrics(run.path) if read_state(run.path) == "finished" else {}
     chosen = run.config.get("choices", {})

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from mnist_lab.groups import Group, short, shown
+from mnist_lab.groups import Group, as_typed, short_name
 from mnist_lab.hparams import CHOICES
 from mnist_lab.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
 from mnist_lab.statistics import Effect
@@ -158,8 +158,8 @@ def effect_panel(axes: Axes, name: str, effect: Effect, study: Study) -> None:
         text = f"{100 * mean:.2f}" if is_fraction(study.metric) else f"{mean:.3g}"
         beside = (6, -12 if numeric and following > mean else 5)  # off the line to the next
         axes.annotate(text, (x, mean), beside, textcoords="offset points", color=BLUE)
-    axes.set_title(short(name))
-    names = [shown(level) for level in levels(effect)]
+    axes.set_title(short_name(name))
+    names = [as_typed(level) for level in levels(effect)]
     slanted: Any = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 12 else {}
     axes.set_xticks(range(len(points)), names, **slanted)
     axes.set_xlim(-0.5, len(points) - 0.35)
@@ -203,9 +203,9 @@ def kinds_of(study: Study) -> tuple[list[str], str]:
     """What colours the points: a choice that varies, else the setting of the largest effect."""
     names = sorted(study.effects, key=lambda name: name not in CHOICES)
     for name in names:
-        kinds = [shown(group.settings.get(name)) for group in study.groups]
+        kinds = [as_typed(group.settings.get(name)) for group in study.groups]
         if name in study.names and 2 <= len(set(kinds)) <= len(COLORS):
-            return kinds, f"{short(name)}="
+            return kinds, f"{short_name(name)}="
     return ["setting"] * len(study.groups), ""
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -95,6 +97,18 @@ def refuse_ways_out(folder: Path) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, lambda file: file.write(content))
+
+
+def csv_table(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    write_bytes(path, csv_table(header, rows).encode())
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -25,9 +25,9 @@ class Group:
 
     @property
     def label(self) -> str:
-        varied = [f"{short(name)}={shown(value)}" for name, value in self.settings.items()]
+        varied = [f"{short_name(name)}={as_typed(value)}" for name, value in self.settings.items()]
         own = self.results[0].settings
-        return " ".join(varied) or shown(own.get("experiment", own.get("model", "all runs")))
+        return " ".join(varied) or as_typed(own.get("experiment", own.get("model", "all runs")))
 
     def runs(self, metric: str) -> dict[int, float]:
         """The metric by seed; NaN for a run that diverged, nothing for one without the metric."""
@@ -43,19 +43,19 @@ class Group:
         }
 
     def mean(self, metric: str) -> float | None:
-        """Mean over the runs that have a finite figure."""
+        """Mean over the runs in which it is finite."""
         values = [result.metrics.get(metric, math.nan) for result in self.results]
         finite = [value for value in values if math.isfinite(value)]
         return float(np.mean(finite)) if finite else None
 
 
-def short(name: str) -> str:
+def short_name(name: str) -> str:
     """`width` for model.width, as long as no other setting ends so."""
     last = name.rpartition(".")[2]
     return last if LAST_PARTS[last] == 1 else name
 
 
-def shown(value: Value | None) -> str:
+def as_typed(value: Value | None) -> str:
     """As a user would type it; `-` for a setting that a run does not have."""
     if value is None:
         return "-"
@@ -123,7 +123,7 @@ def pooled(groups: Sequence[Group], others: Sequence[str]) -> list[Group]:
             kept.append(replace(group, results=tuple(found)))
     if not common or len(kept) < len(groups):
         raise Refused(
-            f"--by: no combination of {', '.join(map(short, others))} was run for every row, so "
-            "their means would not compare; choose comparable runs with --filter."
+            f"--by: no combination of {', '.join(map(short_name, others))} was run for every row, "
+            "so their means would not compare; choose comparable runs with --filter."
         )
     return kept

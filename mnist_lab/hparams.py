@@ -92,12 +92,12 @@ def write_session_start(run_dir: Path, config: Mapping[str, Any]) -> None:
     writer.close()
 
 
-def write_session_end(board: SummaryWriter, metrics: Mapping[str, Any]) -> None:
-    """Add the figures that only a finished run has, at its last epoch, and that it ended well."""
+def write_session_end(writer: SummaryWriter, metrics: Mapping[str, Any]) -> None:
+    """Add the metrics that only a finished run has, at its last epoch, and that it ended well."""
     from torch.utils.tensorboard.summary import hparams
 
     for name, value in metrics.items():
         if name.startswith("test/") or name in ("gap", "num_params", "seconds"):
-            board.add_scalar(name, value, metrics["epochs"])
+            writer.add_scalar(name, value, metrics["epochs"])
     _, _, end = hparams({}, {})
-    board._get_file_writer().add_summary(end)
+    writer._get_file_writer().add_summary(end)

@@ -186,7 +186,7 @@ def report(predictions: Sequence[Prediction], class_names: Sequence[str], *, for
 def refuse_to_overwrite(path: Path) -> None:
     """Let a figure replace only a figure: `--show photo.png` may have meant a picture to read."""
     if path.suffix.lower() != ".png":
-        raise Refused(f"--show {path}: must be a name that ends in .png.")
+        raise Refused(f"--show {path}: must end in .png.")
     if not path.parent.is_dir():
         raise Refused(f"--show {path}: there is no folder {path.parent}.")
     if not path.exists():

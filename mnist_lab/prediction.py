@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from mnist_lab.console import printable
+from mnist_lab.files import csv_table
 from mnist_lab.ink import to_mnist
 from mnist_lab.pictures import PictureError, load_picture
 from mnist_lab.sources import Splits
@@ -55,8 +54,6 @@ class Prediction:
             image = to_mnist(picture)
         except PictureError as error:
             return cls(name=name, error=printable(str(error)))
-        except OSError as error:
-            return cls(name=name, error=error.strerror or type(error).__name__)
         step = -(-max(picture.shape) // FIGURE_PIXELS)
         return cls(name=name, picture=picture[::step, ::step].copy(), image=image)
 
@@ -101,11 +98,7 @@ def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str
     for row in rows:
         if "neighbours" in row:
             row["neighbours"] = " ".join(f"{n['label']}:{n['index']}" for n in row["neighbours"])
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_table([*rows[0]], [row.values() for row in rows])
 
 
 def as_json(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:

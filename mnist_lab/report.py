@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mnist_lab import statistics
-from mnist_lab.groups import Group, short, shown
+from mnist_lab.files import csv_table
+from mnist_lab.groups import Group, as_typed, short_name
 from mnist_lab.results import Result
 from mnist_lab.study import LEVEL, Study, higher_is_better, is_fraction, levels
 
@@ -21,7 +20,7 @@ PERCENT = f"{100 * LEVEL:g} %"
 
 
 def record(group: Group, study: Study) -> dict[str, Any]:
-    """The figures of a row, as fractions, nats and seconds; None where there is none."""
+    """The values of a row, as fractions, nats and seconds; None where there is none."""
     runs = group.runs(study.metric)
     num_params = group.mean("num_params")
     found = statistics.summary(runs.values(), level=LEVEL) if runs else None
@@ -59,14 +58,13 @@ def csv_text(study: Study) -> str:
     """A header and a row for each setting, under the names by which it is set."""
     extra = extra_columns(study)
     interval = [f"ci{100 * LEVEL:g}_{end}" for end in ("low", "high")]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["rank", *study.names, "n", study.metric, "sd", *interval, *extra])
+    header = ["rank", *study.names, "n", study.metric, "sd", *interval, *extra]
+    rows = []
     for row in records(study):
         settings = [row["settings"].get(name) for name in study.names]
-        figures = [row[name] for name in ("n", "mean", "sd", "low", "high", *extra)]
-        writer.writerow([row["rank"], *settings, *figures])
-    return file.getvalue()
+        values = [row[name] for name in ("n", "mean", "sd", "low", "high", *extra)]
+        rows.append([row["rank"], *settings, *values])
+    return csv_table(header, rows)
 
 
 def json_text(study: Study, remarks: Sequence[str]) -> str:
@@ -151,7 +149,7 @@ def starred(study: Study) -> tuple[str, ...]:
 def table_rows(study: Study) -> list[list[str]]:
     """The table for people, its header first. A star marks what may be the best."""
     metric, extra = study.metric, extra_columns(study)
-    settings = [short(name) for name in study.names]
+    settings = [short_name(name) for name in study.names]
     rows = [["#", *settings, "n", header(metric), "sd", f"{PERCENT} interval", *map(header, extra)]]
     for row in records(study):
         star = "*" if row["label"] in starred(study) else ""
@@ -159,7 +157,7 @@ def table_rows(study: Study) -> list[list[str]]:
         rows.append(
             [
                 f"{row['rank'] or '-'}{star}",
-                *(shown(row["settings"].get(name)) for name in study.names),
+                *(as_typed(row["settings"].get(name)) for name in study.names),
                 str(row["n"]),
                 number(metric, row["mean"]),
                 number(metric, row["sd"]),
@@ -176,7 +174,7 @@ def effect_rows(study: Study) -> list[list[str]]:
     rows = []
     for name, effect in study.effects.items():
         means = [
-            f"{shown(level)}: {number(study.metric, mean)}{unit}"
+            f"{as_typed(level)}: {number(study.metric, mean)}{unit}"
             for level in levels(effect)
             if (mean := effect.levels[level].mean) is not None
         ]
@@ -186,7 +184,7 @@ def effect_rows(study: Study) -> list[list[str]]:
             means.append(f"({effect.num_left_out} runs left out: their combination lacks a value)")
         elif not effect.balanced:
             means.append("(not the same number of runs everywhere)")
-        rows.append([short(name), "   ".join(means)])
+        rows.append([short_name(name), "   ".join(means)])
     return rows
 
 

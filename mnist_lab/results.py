@@ -28,7 +28,7 @@ class Result:
         updated: when it last wrote its state, ISO 8601.
         seed: None for a run that ended before it wrote its settings.
         settings: by flat name, without the seed; empty if it ended before it wrote them.
-        metrics: final figures, numbers only; empty unless it finished.
+        metrics: the final ones, numbers only; empty unless it finished.
         digest: SHA-256 of its images, if it got as far as reading them.
     """
 
@@ -139,12 +139,12 @@ def read_result(path: Path) -> Result:
         raise Refused(f"{path / 'config.yaml'}: holds no seed.")
     metrics = numbers(read_metrics(path)) if state == "finished" else {}
     if state == "finished" and not metrics:
-        raise Refused(f"{path / 'metrics.json'}: holds no figures.")
+        raise Refused(f"{path / 'metrics.json'}: holds no metrics.")
     return replace(result, seed=seed, settings=settings, metrics=metrics)
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Keep the figures that runs can be compared by, dropping names, versions and counters."""
+    """Keep the metrics that runs can be compared by, dropping names, versions and counters."""
     return {
         name: float(value)
         for name, value in metrics.items()

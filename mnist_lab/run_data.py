@@ -32,7 +32,7 @@ class RunData:
         sha256: of the images; see `Splits`.
         num_val: images of the training split that the run keeps for validation.
         own: these are the images that the run was trained on.
-        note: what to know before the figures are read, or None.
+        note: what to know before the metrics are read, or None.
     """
 
     node: dict[str, Any]

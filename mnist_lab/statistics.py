@@ -1,7 +1,7 @@
 """Intervals and tests for a handful of runs of each setting.
 
 Metrics are fractions 0..1 or nats; `level` is a confidence level, 0.95 for 95 %. The spread between
-seeds is taken as normal. None stands where the data allow no figure (one run has no spread); NaN is
+seeds is taken as normal. None stands where the data allow no value (one run has no spread); NaN is
 the value of a run that failed by its own fault, and its setting never wins.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 from mnist_lab import statistics
 from mnist_lab.conditions import full_name, parse_conditions, satisfies
 from mnist_lab.errors import Refused
-from mnist_lab.groups import Group, grouped, pooled, short, shown, varied
+from mnist_lab.groups import Group, as_typed, grouped, pooled, short_name, varied
 from mnist_lab.hparams import NAMES, Value
 from mnist_lab.results import Result
 from mnist_lab.settings import nearest
@@ -73,8 +73,8 @@ def study(
         results = [result for result in results if satisfies(result, conditions)]
         if not results:
             raise Refused(f"--filter {text}: no run is left.")
-    described = [result for result in results if result.settings]
-    ended = [result for result in described if result.metrics or result.diverged]
+    with_settings = [result for result in results if result.settings]
+    ended = [result for result in with_settings if result.metrics or result.diverged]
     counted = newest(ended)
     finished = [result for result in counted if result.metrics]
     metric, notes = ranking_metric(metric, finished)
@@ -83,8 +83,8 @@ def study(
         repeats = len(ended) - len(counted)
         notes.append(f"Runs that repeat a setting and seed: {repeats}; only the newest counts.")
 
-    vary = varied([result.settings for result in described])
-    known = {name for result in described for name in result.settings}
+    vary = varied([result.settings for result in with_settings])
+    known = {name for result in with_settings for name in result.settings}
     names = [full_name(key, known, flag="--by") for key in by] or vary
     groups = grouped(counted, names)
     if by and groups:
@@ -94,7 +94,7 @@ def study(
         if num_left_out:
             notes.append(
                 f"Runs left out of the means: {num_left_out}; not every row has their combination "
-                f"of {', '.join(map(short, [*others, 'seed']))}."
+                f"of {', '.join(map(short_name, [*others, 'seed']))}."
             )
     runs = {group.label: group.runs(metric) for group in groups}
     without = [label for label, values in runs.items() if not values]
@@ -102,7 +102,7 @@ def study(
         hint = f" --metric {FALLBACK} ranks all." if metric == METRIC else ""
         notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.{hint}")
     runs = {label: values for label, values in runs.items() if values}
-    base = baseline_label(baseline, described, names)
+    base = baseline_label(baseline, with_settings, names)
     if base in without:
         base = None
     elif base is not None:
@@ -169,25 +169,25 @@ def ranking_metric(wanted: str | None, finished: Sequence[Result]) -> tuple[str,
         if METRIC in available or not finished:
             return METRIC, []
         return FALLBACK, [
-            "WARNING: without a validation split this ranks by the last training figures, which "
+            "WARNING: without a validation split this ranks by the last training metrics, which "
             "favour what overfits."
         ]
     if finished and wanted not in available:
         raise Refused(f"--metric {wanted}: no finished run has it; {nearest(wanted, available)}")
     if wanted.startswith("test/"):
         return wanted, [
-            f"WARNING: ranked by {wanted}, as asked; the best setting's figure is too good, since "
+            f"WARNING: ranked by {wanted}, as asked; the best setting's value is too good, since "
             "it was chosen by the same images."
         ]
     return wanted, []
 
 
 def data_notes(finished: Sequence[Result], *, metric: str) -> list[str]:
-    """Warn where figures were measured on different images."""
-    names = sorted({shown(result.settings.get("data")) for result in finished})
+    """Warn where metrics were measured on different images."""
+    names = sorted({as_typed(result.settings.get("data")) for result in finished})
     if len(names) > 1:
         return [
-            f"WARNING: figures of different data ({', '.join(names)}) do not compare; "
+            f"WARNING: metrics of different data ({', '.join(names)}) do not compare; "
             f"--filter data={names[0]} keeps one."
         ]
     splits = {
@@ -201,23 +201,22 @@ def data_notes(finished: Sequence[Result], *, metric: str) -> list[str]:
 
 
 def baseline_label(
-    text: str | None, described: Sequence[Result], names: Sequence[str]
+    text: str | None, with_settings: Sequence[Result], names: Sequence[str]
 ) -> str | None:
     """The label of the group that the user calls the baseline, else of the first run's."""
-    if not described:
+    if not with_settings:
         return None
     if text is None:
-        groups = grouped(described, names)
+        groups = grouped(with_settings, names)
         return groups[0].label if len(groups) > 1 else None
-    conditions = parse_conditions(text, described, flag="--baseline")
-    groups = grouped([result for result in described if satisfies(result, conditions)], names)
+    conditions = parse_conditions(text, with_settings, flag="--baseline")
+    groups = grouped([result for result in with_settings if satisfies(result, conditions)], names)
     if not groups:
         raise Refused(f"--baseline {text}: no run has all of that.")
     if len(groups) > 1:
-        more = [short(name) for name in names if len({g.settings.get(name) for g in groups}) > 1]
-        raise Refused(
-            f"--baseline {text}: {len(groups)} settings match; say {' and '.join(more)} as well."
-        )
+        vary = [name for name in names if len({g.settings.get(name) for g in groups}) > 1]
+        more = " and ".join(map(short_name, vary))
+        raise Refused(f"--baseline {text}: {len(groups)} settings match; say {more} as well.")
     return groups[0].label
 
 

@@ -267,7 +267,7 @@ def test_a_repeated_run_counts_once_and_other_images_are_told_apart(tmp_path: Pa
         "mnist_5k (aaaaaaaa)",
         "mnist_5k (bbbbbbbb)",
     }
-    assert "WARNING: figures of different data" in found.notes[0]
+    assert "WARNING: metrics of different data" in found.notes[0]
 
 
 # --- runs that did not finish ---

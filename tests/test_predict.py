@@ -175,7 +175,7 @@ def test_a_figure_replaces_only_a_figure(
     with pytest.raises(Refused, match="was not written by mnist-predict"):
         predict_command([str(run), "--index", "0", "--show", str(photo)])
     assert photo.read_bytes() == before
-    for name, message in (("x.jpg", "ends in .png"), ("no/x.png", "there is no folder")):
+    for name, message in (("x.jpg", "must end in .png"), ("no/x.png", "there is no folder")):
         with pytest.raises(Refused, match=message):
             predict_command([str(run), "--index", "0", "--show", str(tmp_path / name)])
     monkeypatch.chdir(tmp_path)

@@ -116,8 +116,8 @@ async function ask() {
       const reply = await fetch("read", { method: "POST", body: drawing() });
       const answer = await reply.json();
       if (sheetAsked !== sheet) continue;
-      if (reply.ok) show(answer);
-      say(reply.ok ? "" : answer.error);
+      if (answer.probs) show(answer);
+      say(answer.error ?? "");
     } catch {
       say(NO_ANSWER);
     }
@@ -137,12 +137,9 @@ function show({ probs, image, neighbours }) {
   paint(element("seen"), image);
   element("neighbours").replaceChildren(
     ...neighbours.map((each) => {
-      const item = document.createElement("li");
-      const tile = Object.assign(document.createElement("canvas"), { width: 28, height: 28 });
-      tile.className = "pixels";
+      const tile = Object.assign(make("canvas", "pixels"), { width: 28, height: 28 });
       paint(tile, each.image);
-      item.append(tile, classNames[each.label]);
-      item.classList.toggle("other", each.label !== best);
+      const item = make("li", each.label === best ? "" : "other", tile, classNames[each.label]);
       item.title = `training image ${each.index}, distance ${each.distance.toFixed(2)}`;
       return item;
     }),
@@ -153,8 +150,7 @@ function showNothing() {
   showProbs(bars.map(() => 0), -1);
   element("digit").textContent = "?";
   element("share").textContent = "";
-  const seen = element("seen");
-  seen.getContext("2d").clearRect(0, 0, 28, 28);
+  element("seen").getContext("2d").clearRect(0, 0, 28, 28);
   element("neighbours").replaceChildren();
 }
 
@@ -181,15 +177,15 @@ function paint(canvas, base64) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
+function make(tag, className, ...children) {
+  const made = Object.assign(document.createElement(tag), { className });
+  made.append(...children);
+  return made;
+}
+
 function makeBar(name) {
-  const make = (tag, kind) => Object.assign(document.createElement(tag), { className: kind });
-  const item = document.createElement("li");
-  const [label, track, fill, share] = [
-    make("span", "label"), make("div", "track"), make("div", "fill"), make("span", "percent"),
-  ];
-  label.textContent = name;
-  track.append(fill);
-  item.append(label, track, share);
+  const [fill, share] = [make("div", "fill"), make("span", "percent")];
+  const item = make("li", "", make("span", "label", name), make("div", "track", fill), share);
   return { item, fill, share };
 }
 
