@@ -88,7 +88,7 @@ class Bench:
         return {"competitors": found}
 
     def sweep(self, width: int) -> dict[str, Any]:
-        base = self.work(f"model.width={width}")
+        base = self.work(f"model.width={width}", "model.dropout=0", plan=(5, 1))
         works = sweep.grid(base, seeds=range(1) if self.quick else sweep.SEEDS)
         found = sweep.measure(works, keras_python=self.keras_python, cwd=self.folder, progress=show)
         return {"competitors": found}

@@ -90,6 +90,7 @@ def tiny(data_dir):
         "data.batch_size=32",
         "data.val_fraction=0.25",
         "model.width=8",
+        "model.dropout=0",
         "trainer=cpu",
         "trainer.max_epochs=2",
         "threads=1",

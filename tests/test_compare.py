@@ -35,7 +35,7 @@ DIGEST = "a" * 64
 
 @functools.cache
 def config_of(*overrides: str) -> dict[str, Any]:
-    return checked(compose(["data=mnist_5k", *overrides]))
+    return checked(compose(["data=mnist_5k", "trainer.max_epochs=5", *overrides]))
 
 
 def write_run(

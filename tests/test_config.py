@@ -140,7 +140,8 @@ def test_defaults_of_the_plain_run():
         "experiment": None,
     }
     assert (config["model"]["width"], config["model"]["depth"]) == (512, 1)
-    assert config["trainer"]["max_epochs"] == 5
+    assert config["model"]["dropout"] == 0.2
+    assert config["trainer"]["max_epochs"] == 15
     assert math.isclose(config["data"]["val_fraction"], 1 / 6)
     assert config["seed"] == 0
 

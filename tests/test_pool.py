@@ -60,6 +60,15 @@ def test_a_job_alone_ends_with_the_weights_that_it_has_in_a_sweep(tmp_path, sett
     assert weights(alone) == reference["010_optimizer=adam,width=8,seed=1"]
 
 
+def test_a_sweep_on_the_installed_copy_says_nothing_else(mnist_5k, tmp_path):
+    tiny = ("data=mnist_5k", "model=linear", "trainer.max_epochs=1", "threads=1")
+    code, output = run("train", "-m", *tiny, *POOL, "seed=0,1", cwd=tmp_path)
+    assert code == 0, output
+    sweep = only_sweep(tmp_path)
+    assert output.splitlines()[-1].endswith(": 2 finished, 0 failed, 0 to do")
+    assert {status(sweep, n)["data_sha256"] for n in (0, 1)} == {mnist_5k.sha256}
+
+
 def test_a_crash_costs_its_own_job_only_and_can_be_retried(tmp_path, settings, reference):
     faults = "001:kill,004:exit,007:raise,009:oom"
     code, output = run("train", "-m", *settings, *GRID, *POOL, cwd=tmp_path, faults=faults)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -23,6 +24,9 @@ def prepare(parent: int, log: Path) -> None:
     die_with(parent)
     listen()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to obey
+    # It starts no process. But a codec makes a lock, and of any other kind of lock the name would
+    # be missed, aloud, when the worker is killed.
+    multiprocessing.set_start_method("fork", force=True)
     write_to(log)
 
 
