@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from mnist_lab.console import printable, progress_bar
-from mnist_lab.run_data import RunData
-from mnist_lab.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.stored import add_runs, stored_runs
 from mnist_lab.verb import Parser, verb, whole
-
-if TYPE_CHECKING:
-    from mnist_lab.drawing import DrawingReader
 
 EXAMPLES = """\
 examples:
@@ -47,31 +42,25 @@ def demo_command(args: Sequence[str]) -> None:
         data = run.data(overrides)
         if run.caveat:
             print(run.caveat, file=sys.stderr)
-        reader = drawing_reader(run, data)
-        from mnist_lab.drawing import SIDE
+        model, epoch = run.load_for_verb()
+        from mnist_lab.drawing import SIDE, DrawingReader
+        from mnist_lab.neighbours import TrainingImages
 
-        app = application(reader.read, facts=reader.facts, num_bytes=SIDE * SIDE)
+        split = data.load().splits["train"]
+        with progress_bar("training images", len(split[0])) as advance:
+            training = TrainingImages.of(model, split, progress=advance)
+        facts = {
+            "run": printable(run.name),
+            "epoch": epoch,
+            "data": printable(data.name),
+            "class_names": run.class_names,
+            "num_images": len(training.images),
+        }
+        reader = DrawingReader(model, training)
+        app = application(reader.read, facts=facts, num_bytes=SIDE * SIDE)
         port = listener.getsockname()[1]
         print(f"Draw at http://{ADDRESS}:{port}/ (Ctrl-C ends it)", flush=True)
         serve(app, listener)
-
-
-def drawing_reader(run: StoredRun, data: RunData) -> DrawingReader:
-    """Load the network and look at all of its training images."""
-    model, epoch = run.load_for_verb()
-    from mnist_lab.drawing import DrawingReader
-    from mnist_lab.neighbours import TrainingImages
-
-    split = data.load().splits["train"]
-    with progress_bar("training images", len(split[0])) as advance:
-        training = TrainingImages.of(model, split, progress=advance)
-    facts: dict[str, Any] = {
-        "run": printable(run.name),
-        "epoch": epoch,
-        "data": printable(data.name),
-        "num_images": len(training.images),
-    }
-    return DrawingReader(model, training, class_names=run.class_names, facts=facts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a network makes of a drawing: the answer that the page of mnist-demo shows."""
 
 import base64
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,20 +17,12 @@ SIDE = 140  # pixels a side of a drawing as the page sends it: 5 for each of MNI
 NUM_NEIGHBOURS = 8
 
 
+@dataclass(frozen=True)
 class DrawingReader:
-    """Answers drawings with a network; `facts` is what the page says of it."""
+    """Answers drawings with a network, and with what it was trained on."""
 
-    def __init__(
-        self,
-        model: Classifier,
-        training: TrainingImages,
-        *,
-        class_names: Sequence[str],
-        facts: dict[str, Any],
-    ) -> None:
-        self.model = model
-        self.training = training
-        self.facts = {"class_names": list(class_names), **facts}
+    model: Classifier
+    training: TrainingImages
 
     def read(self, drawing: bytes) -> dict[str, Any]:
         """Answer `SIDE` x `SIDE` grey levels in rows, 0 ink to 255 paper.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,17 +79,9 @@ def evaluate_command(args: Sequence[str]) -> None:
             screen.print(note)
     try:
         if len(runs) == 1:
-            evaluate(
-                runs[0],
-                data,
-                folder,
-                screen,
-                split=options.split,
-                limit=options.mistakes,
-                projector=options.projector,
-            )
+            evaluate(runs[0], data, folder, screen, options)
         else:
-            evaluate_pair(runs, data, folder, screen, split=options.split, limit=options.mistakes)
+            evaluate_pair(runs, data, folder, screen, options)
     except OSError as error:
         raise Failed("disk", f"{error.filename or folder}: {error.strerror}.") from None
 
@@ -153,14 +146,7 @@ def ask(model: Classifier, images: MNISTDataModule, split: str) -> Answers:
 
 
 def evaluate(
-    run: StoredRun,
-    data: RunData,
-    folder: Path,
-    screen: Screen,
-    *,
-    split: str,
-    limit: int,
-    projector: bool,
+    run: StoredRun, data: RunData, folder: Path, screen: Screen, options: Namespace
 ) -> None:
     """Judge one run: print the metrics, write them and the pictures into `folder`."""
     model, epoch = run.load_for_verb()
@@ -170,7 +156,7 @@ def evaluate(
     from mnist_lab.neighbours import features
     from mnist_lab.plotting import save
 
-    images = data.load()
+    split, images = options.split, data.load()
     answers = ask(model, images, split)
     metrics = {
         "data": data.name,
@@ -204,10 +190,10 @@ def evaluate(
     screen.print()
     screen.print(class_table(metrics))
     screen.print()
-    words, num_more = mistake_words(answers, names, limit=limit)
-    print_list(screen, f"{len(answers.mistakes):,} mistakes, the most confident first:", words)
-    if num_more:
-        screen.print(f"  and {num_more:,} more in {folder / 'mistakes.csv'}")
+    total = len(answers.mistakes)
+    words = mistake_words(answers, names, limit=options.mistakes)
+    title = f"{total:,} mistakes, the most confident first:"
+    print_list(screen, title, words, total=total, all_in=folder / "mistakes.csv")
     screen.print()
     screen.print(f"Tables and pictures are in {folder}, the run's curves in {run.path}.")
     tensorboard = run.path / "tensorboard"
@@ -215,7 +201,7 @@ def evaluate(
         screen.print("TensorBoard gets the pictures from an evaluation after the run's end.")
     else:
         write_pictures(tensorboard, model=model, images=pixels, pictures=saved, epoch=epoch)
-    if projector:
+    if options.projector:
         num_images = write_projector(
             tensorboard,
             features=features(model, pixels).numpy(),
@@ -230,13 +216,7 @@ def evaluate(
 
 
 def evaluate_pair(
-    runs: Sequence[StoredRun],
-    data: RunData,
-    folder: Path,
-    screen: Screen,
-    *,
-    split: str,
-    limit: int,
+    runs: Sequence[StoredRun], data: RunData, folder: Path, screen: Screen, options: Namespace
 ) -> None:
     """Judge two runs on the same images, image by image."""
     (model_a, epoch_a), (model_b, epoch_b) = runs[0].load_for_verb(), runs[1].load()
@@ -244,7 +224,7 @@ def evaluate_pair(
     from mnist_lab.evaluation import Disagreement, disagreement_words, mcnemar_words
     from mnist_lab.plotting import save
 
-    images = data.load()
+    split, images = options.split, data.load()
     pair = Disagreement(ask(model_a, images, split), ask(model_b, images, split))
     metrics = {
         "a": str(runs[0].path),
@@ -267,10 +247,9 @@ def evaluate_pair(
     screen.print(pair_table(runs, metrics))
     screen.print()
     for letter, side in (("A", pair.only_a), ("B", pair.only_b)):
-        words = disagreement_words(pair, side[:limit], data.class_names)
-        print_list(screen, f"Only {letter} is right, the surest first:", words)
-        if len(side) > limit:
-            screen.print(f"  and {len(side) - limit:,} more in {folder / 'disagreements.csv'}")
+        words = disagreement_words(pair, side[: options.mistakes], data.class_names)
+        title = f"Only {letter} is right, the surest first:"
+        print_list(screen, title, words, total=len(side), all_in=folder / "disagreements.csv")
     screen.print()
     screen.print(mcnemar_words(metrics, split=split))
     screen.print(

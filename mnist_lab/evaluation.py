@@ -70,16 +70,13 @@ def split_metrics(answers: Answers, *, split: str) -> dict[str, Any]:
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
-def mistake_words(
-    answers: Answers, class_names: Sequence[str], *, limit: int
-) -> tuple[list[str], int]:
-    """The most confident mistakes in words, and how many more there are."""
-    lines = [
+def mistake_words(answers: Answers, class_names: Sequence[str], *, limit: int) -> list[str]:
+    """The most confident mistakes."""
+    return [
         f"{index}: predicted {class_names[answers.predictions[index]]}, "
         f"is {class_names[answers.labels[index]]}, p={answers.confidence[index]:.2f}"
         for index in answers.mistakes[:limit]
     ]
-    return lines, len(answers.mistakes) - len(lines)
 
 
 def answer_rows(answers: Answers, indices: Iterable[int]) -> Iterable[list[object]]:

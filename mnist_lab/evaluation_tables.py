@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -11,11 +12,16 @@ from mnist_lab.console import Screen, percent
 from mnist_lab.stored import StoredRun
 
 
-def print_list(screen: Screen, title: str, lines: Sequence[str]) -> None:
+def print_list(
+    screen: Screen, title: str, lines: Sequence[str], *, total: int, all_in: Path
+) -> None:
+    """Print the first of `total` lines, and where all are."""
     if lines:
         screen.print(title)
     for line in lines:
         screen.print(f"  {line}")
+    if len(lines) < total:
+        screen.print(f"  and {total - len(lines):,} more in {all_in}")
 
 
 def metric_table(metrics: dict[str, Any]) -> Table:

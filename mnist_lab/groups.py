@@ -1,8 +1,9 @@
-"""Groups of runs that differ in their seed alone, and the names and values that tell them apart."""
+"""Groups of runs that differ in their seed alone, and the settings by which a user chooses runs."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from mnist_lab.errors import Refused
 from mnist_lab.hparams import NAMES, Value
 from mnist_lab.results import Result
+from mnist_lab.settings import nearest
 
 LAST_PARTS = Counter(name.rpartition(".")[2] for name in NAMES)
 
@@ -127,3 +129,51 @@ def pooled(groups: Sequence[Group], others: Sequence[str]) -> list[Group]:
             "so their means would not compare; choose comparable runs with --filter."
         )
     return kept
+
+
+def chosen(results: Iterable[Result], text: str, *, flag: str) -> list[Result]:
+    """Runs that meet `KEY=VALUE[,VALUE...][,KEY=...]`; `-` stands for a setting that is not there.
+
+    Raises:
+        Refused: a key or value that no run has.
+    """
+    rows = [(result, {**result.settings, "seed": result.seed}) for result in results]
+    rows = [(result, row) for result, row in rows if result.settings]
+    known = {name for _, row in rows for name in row}
+    wanted: defaultdict[str, set[Value | None]] = defaultdict(set)
+    name = ""
+    for part in re.split(r",(?![^\[]*\])", text):
+        key, _, value = part.partition("=") if "=" in part else (name, "", part)
+        if not key:
+            raise Refused(f"{flag} {text}: write KEY=VALUE, as in {flag} optimizer=adam")
+        name = full_name(key.strip(), known, flag=flag)
+        found = dict.fromkeys(row.get(name) for _, row in rows)
+        matching = {candidate for candidate in found if matches(candidate, value.strip())}
+        if not matching:
+            options = nearest(value.strip(), map(as_typed, found))
+            raise Refused(f"{flag} {part.strip()}: no run has that; {options}")
+        wanted[name] |= matching
+    return [
+        result
+        for result, row in rows
+        if all(row.get(name) in values for name, values in wanted.items())
+    ]
+
+
+def full_name(key: str, known: Iterable[str], *, flag: str) -> str:
+    """Find the setting that a user calls by its full or its short name."""
+    names = sorted(known)
+    for name in names:
+        if key in (name, short_name(name)):
+            return name
+    meant = nearest(key, names if "." in key else map(short_name, names))
+    raise Refused(f"{flag} {key}: no run has such a setting; {meant}")
+
+
+def matches(value: Value | None, text: str) -> bool:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return as_typed(value).replace(" ", "") == text.replace(" ", "")

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor, nn
 
-from mnist_lab.answers import Progress
-from mnist_lab.data import EVAL_BATCH_SIZE, Split, scale
+from mnist_lab.answers import Progress, log_probs
+from mnist_lab.data import Split
 from mnist_lab.models.classifier import Classifier
 
 MAX_VALUES = 250_000_000  # features kept of the training images, 1 GB
@@ -28,11 +28,7 @@ def features(
     given: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     try:
-        with torch.inference_mode():
-            for batch in images.split(EVAL_BATCH_SIZE):
-                model(scale(batch))
-                if progress is not None:
-                    progress(len(batch))
+        log_probs(model, images, progress=progress)
     finally:
         hook.remove()
     return torch.cat(given)

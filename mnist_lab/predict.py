@@ -39,20 +39,11 @@ def main() -> None:
 
 
 def predict_command(args: Sequence[str]) -> None:
-    parser = Parser(
-        "mnist-predict",
-        "Ask a run's network about pictures.",
-        examples=EXAMPLES,
-    )
+    parser = Parser("mnist-predict", "Ask a run's network about pictures.", examples=EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run directory")
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files")
     parser.add_argument(
-        "--index",
-        type=int,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="test images by number, from 0",
+        "--index", type=int, nargs="+", default=[], metavar="N", help="test images, from 0"
     )
     parser.add_argument("--random", type=int, metavar="N", help="so many test images at random")
     parser.add_argument("--seed", type=whole(0), help="which ones; without it others each time")
@@ -106,7 +97,7 @@ def read_pictures(paths: Sequence[Path]) -> list[Prediction]:
         for path in paths:
             predictions.append(Prediction.of_file(path))
             if len(predictions) > MAX_SHOWN:
-                predictions[-1].picture = None  # up to 16 megapixels, and no figure needs them
+                predictions[-1].picture = None  # no figure needs it
             advance(1)
     return predictions
 

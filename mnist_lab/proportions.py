@@ -75,15 +75,9 @@ def calibration(confidence: ArrayLike, correct: ArrayLike, *, num_bins: int) -> 
     counts = np.bincount(index, minlength=num_bins)
     confidences = np.bincount(index, weights=probs, minlength=num_bins)
     hits = np.bincount(index, weights=right, minlength=num_bins)
+    columns = (edges[:-1], edges[1:], confidences, hits, counts)
     bins = tuple(
         Bin(low, high, c / n if n else None, h / n if n else None, n)
-        for low, high, c, h, n in zip(
-            edges[:-1].tolist(),
-            edges[1:].tolist(),
-            confidences.tolist(),
-            hits.tolist(),
-            counts.tolist(),
-            strict=True,
-        )
+        for low, high, c, h, n in zip(*(column.tolist() for column in columns), strict=True)
     )
     return Calibration(float(np.abs(hits - confidences).sum() / probs.size), bins)

@@ -23,16 +23,14 @@ def record(group: Group, study: Study) -> dict[str, Any]:
     """The values of a row, as fractions, nats and seconds; None where there is none."""
     runs = group.runs(study.metric)
     num_params = group.mean("num_params")
-    found = statistics.summary(runs.values(), level=LEVEL) if runs else None
+    summary: dict[str, Any] = {"n": 0, **dict.fromkeys(("mean", "sd", "low", "high"))}
+    if runs:
+        summary = dataclasses.asdict(statistics.summary(runs.values(), level=LEVEL))
     return {
         "rank": study.groups.index(group) + 1 if group in study.groups else None,
         "label": group.label,
         "settings": dict(group.settings),
-        "n": len(runs),
-        "mean": found.mean if found else None,
-        "sd": found.sd if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
+        **summary,
         TEST: group.mean(TEST),
         "num_params": int(num_params) if num_params and num_params.is_integer() else num_params,
         "seconds": group.mean("seconds"),

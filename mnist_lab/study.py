@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mnist_lab import statistics
-from mnist_lab.conditions import full_name, parse_conditions, satisfies
 from mnist_lab.errors import Refused
-from mnist_lab.groups import Group, as_typed, grouped, pooled, short_name, varied
+from mnist_lab.groups import Group, as_typed, chosen, full_name, grouped, pooled, short_name, varied
 from mnist_lab.hparams import NAMES, Value
 from mnist_lab.results import Result
 from mnist_lab.settings import nearest
@@ -69,8 +68,7 @@ def study(
     """
     results = tell_data_apart(results)
     for text in where:
-        conditions = parse_conditions(text, results, flag="--filter")
-        results = [result for result in results if satisfies(result, conditions)]
+        results = chosen(results, text, flag="--filter")
         if not results:
             raise Refused(f"--filter {text}: no run is left.")
     with_settings = [result for result in results if result.settings]
@@ -209,8 +207,7 @@ def baseline_label(
     if text is None:
         groups = grouped(with_settings, names)
         return groups[0].label if len(groups) > 1 else None
-    conditions = parse_conditions(text, with_settings, flag="--baseline")
-    groups = grouped([result for result in with_settings if satisfies(result, conditions)], names)
+    groups = grouped(chosen(with_settings, text, flag="--baseline"), names)
     if not groups:
         raise Refused(f"--baseline {text}: no run has all of that.")
     if len(groups) > 1:
