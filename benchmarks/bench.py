@@ -27,8 +27,8 @@ from benchmarks.quiet import LIMIT, Busy, Watch, refuse_if_busy
 from benchmarks.recipes import PLANS, composed, work_of
 from benchmarks.rounds import interleave
 from benchmarks.work import Work
-from mnist_lab.errors import Refused
-from mnist_lab.sources import Source
+from mnist_lab.data.source import Source
+from mnist_lab.ui.errors import Refused
 
 KINDS = ("epoch", "whole", "sweep", "startup", "memory")
 WIDTHS = (32, 128)

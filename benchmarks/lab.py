@@ -25,13 +25,14 @@ def main() -> None:
 
 def train(work: Work, pace: Pace, *, plain: bool = False) -> float:
     """Run a piece of work below the current folder; return the test accuracy."""
-    from mnist_lab.imports import import_lightning
+    from mnist_lab.ui.startup import import_lightning
 
     import_lightning()
-    from mnist_lab import fast_loop, training
-    from mnist_lab.callbacks import ProgressBar, Record
-    from mnist_lab.config import checked, compose
-    from mnist_lab.runs import Run
+    from mnist_lab.run import fast_loop
+    from mnist_lab.run import fit as training
+    from mnist_lab.run.callbacks import ProgressBar, Record
+    from mnist_lab.run.directory import Run
+    from mnist_lab.settings.config import checked, compose
 
     class TimedBar(ProgressBar):
         def on_train_epoch_start(self, *args: Any) -> None:

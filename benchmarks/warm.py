@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from mnist_lab.answers import log_probs
-from mnist_lab.config import build, checked, compose
-from mnist_lab.runs import Run
-from mnist_lab.training import build_model, resolved, train
+from mnist_lab.evaluation.answers import log_probs
+from mnist_lab.run.directory import Run
+from mnist_lab.run.fit import build_model, resolved, train
+from mnist_lab.settings.config import build, checked, compose
 
 JOBS = 5
 

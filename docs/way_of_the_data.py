@@ -13,9 +13,9 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from mnist_lab.data import scale
+from mnist_lab.data.datamodule import scale
+from mnist_lab.data.source import read_embedded
 from mnist_lab.models.mlp import MLP
-from mnist_lab.sources import read_embedded
 
 INK, BLUE, GREY = "#222222", "#0072b2", "#888888"
 

@@ -49,7 +49,7 @@ class LabSweeper(BasicSweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from mnist_lab.verb import exit_code
+        from mnist_lab.ui.verb import exit_code
 
         # Hydra itself would turn every exception into exit code 1 and a traceback.
         if code := exit_code(lambda: self.run(arguments)):

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lab.errors import Refused
-from mnist_lab.report import FORMATS, csv_text, json_text, text, unfinished_line
-from mnist_lab.results import read_results
-from mnist_lab.runs import read_epochs
-from mnist_lab.study import Study, study
-from mnist_lab.verb import Parser, verb
+from mnist_lab.run.directory import read_epochs
+from mnist_lab.study.comparison import Study, study
+from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
+from mnist_lab.study.results import read_results
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.verb import Parser, verb
 
 EXAMPLES = """\
 examples:
@@ -109,7 +109,7 @@ def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
     Raises:
         Refused: the folder that the user asked for cannot be written.
     """
-    from mnist_lab.figures import draw
+    from mnist_lab.study.plots import draw
 
     epochs: dict[Path, list[dict[str, float]]] = {}
     for group in (*found.groups, *found.unranked):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mnist_lab.console import printable, progress_bar
-from mnist_lab.stored import add_runs, stored_runs
-from mnist_lab.verb import Parser, verb, whole
+from mnist_lab.run.stored import add_runs, stored_runs
+from mnist_lab.ui.console import printable, progress_bar
+from mnist_lab.ui.verb import Parser, verb, whole
 
 EXAMPLES = """\
 examples:
@@ -36,15 +36,15 @@ def demo_command(args: Sequence[str]) -> None:
     parser.add_argument("--port", type=whole(0, 65_535), default=8000, help="of 127.0.0.1 (8000)")
     options = parser.parsed(args)
     (run,), overrides = stored_runs(options)
-    from mnist_lab.server import ADDRESS, application, bind, serve
+    from mnist_lab.drawing.server import ADDRESS, application, bind, serve
 
     with bind(options.port) as listener:
         data = run.data(overrides)
         if run.caveat:
             print(run.caveat, file=sys.stderr)
         model, epoch = run.load_for_verb()
-        from mnist_lab.drawing import SIDE, DrawingReader
-        from mnist_lab.neighbours import TrainingImages
+        from mnist_lab.drawing.reader import SIDE, DrawingReader
+        from mnist_lab.evaluation.neighbours import TrainingImages
 
         split = data.load().splits["train"]
         with progress_bar("training images", len(split[0])) as advance:

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.config import choices
-from mnist_lab.console import Screen, progress_bar
-from mnist_lab.errors import Failed, Refused
-from mnist_lab.evaluation_tables import class_table, metric_table, pair_table, print_list
-from mnist_lab.files import write_csv, write_json
-from mnist_lab.run_data import RunData, data_seen, other_data
-from mnist_lab.runs import is_held, read_epochs, read_json
-from mnist_lab.stored import StoredRun, add_runs, stored_runs
-from mnist_lab.verb import Parser, verb, whole
+from mnist_lab.evaluation.tables import class_table, metric_table, pair_table, print_list
+from mnist_lab.run.directory import is_held, read_epochs, read_json
+from mnist_lab.run.files import write_csv, write_json
+from mnist_lab.run.images import RunData, data_seen, other_data
+from mnist_lab.run.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.settings.config import choices
+from mnist_lab.ui.console import Screen, progress_bar
+from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.verb import Parser, verb, whole
 
 if TYPE_CHECKING:
-    from mnist_lab.answers import Answers
-    from mnist_lab.data import MNISTDataModule
+    from mnist_lab.data.datamodule import MNISTDataModule
+    from mnist_lab.evaluation.answers import Answers
     from mnist_lab.models.classifier import Classifier
 
 EXAMPLES = """\
@@ -138,7 +138,7 @@ def claim_folder(runs: Sequence[StoredRun], data: RunData, *, split: str) -> Pat
 
 
 def ask(model: Classifier, images: MNISTDataModule, split: str) -> Answers:
-    from mnist_lab.answers import Answers, log_probs
+    from mnist_lab.evaluation.answers import Answers, log_probs
 
     pixels, labels = images.splits[split]
     with progress_bar(f"{split} images", len(pixels)) as advance:
@@ -150,11 +150,11 @@ def evaluate(
 ) -> None:
     """Judge one run: print the metrics, write them and the pictures into `folder`."""
     model, epoch = run.load_for_verb()
-    from mnist_lab import evaluation_figures as figures
-    from mnist_lab.evaluation import COLUMNS, answer_rows, mistake_words, split_metrics
-    from mnist_lab.evaluation_tensorboard import write_pictures, write_projector
-    from mnist_lab.neighbours import features
-    from mnist_lab.plotting import save
+    from mnist_lab.evaluation import plots as figures
+    from mnist_lab.evaluation.metrics import COLUMNS, answer_rows, mistake_words, split_metrics
+    from mnist_lab.evaluation.neighbours import features
+    from mnist_lab.evaluation.tensorboard import write_pictures, write_projector
+    from mnist_lab.ui.plotting import save
 
     split, images = options.split, data.load()
     answers = ask(model, images, split)
@@ -220,9 +220,9 @@ def evaluate_pair(
 ) -> None:
     """Judge two runs on the same images, image by image."""
     (model_a, epoch_a), (model_b, epoch_b) = runs[0].load_for_verb(), runs[1].load()
-    from mnist_lab import evaluation_figures as figures
-    from mnist_lab.evaluation import Disagreement, disagreement_words, mcnemar_words
-    from mnist_lab.plotting import save
+    from mnist_lab.evaluation import plots as figures
+    from mnist_lab.evaluation.metrics import Disagreement, disagreement_words, mcnemar_words
+    from mnist_lab.ui.plotting import save
 
     split, images = options.split, data.load()
     pair = Disagreement(ask(model_a, images, split), ask(model_b, images, split))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_lab.console import Screen
-from mnist_lab.errors import Failed, Refused
-from mnist_lab.files import write_bytes, write_json
-from mnist_lab.run_data import RunData, data_seen, trial_data
-from mnist_lab.runs import read_metrics, read_state
-from mnist_lab.stored import StoredRun, add_runs, stored_runs
-from mnist_lab.verb import Parser, verb
+from mnist_lab.run.directory import read_metrics, read_state
+from mnist_lab.run.files import write_bytes, write_json
+from mnist_lab.run.images import RunData, data_seen, trial_data
+from mnist_lab.run.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.ui.console import Screen
+from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.verb import Parser, verb
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -74,7 +74,7 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
     model, epoch = run.load_for_verb()
     import torch
 
-    from mnist_lab.answers import log_probs
+    from mnist_lab.evaluation.answers import log_probs
 
     num_bytes = sum(weight.nbytes for weight in model.parameters())
     if num_bytes > MAX_BYTES:
@@ -155,7 +155,7 @@ def to_program(classifier: Classifier) -> ExportedProgram:
     import torch
     from torch import Tensor, nn
 
-    from mnist_lab.data import scale
+    from mnist_lab.data.datamodule import scale
 
     class PixelsToProbs(nn.Module):
         def __init__(self) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_lab.console import Screen, progress_bar
-from mnist_lab.errors import Failed, Refused
-from mnist_lab.prediction import Prediction, as_csv, as_json, as_table
-from mnist_lab.run_data import RunData
-from mnist_lab.stored import StoredRun, add_checkpoint, paths_and_overrides
-from mnist_lab.verb import Parser, verb, whole
+from mnist_lab.pictures.prediction import Prediction, as_csv, as_json, as_table
+from mnist_lab.run.images import RunData
+from mnist_lab.run.stored import StoredRun, add_checkpoint, paths_and_overrides
+from mnist_lab.ui.console import Screen, progress_bar
+from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.verb import Parser, verb, whole
 
 EXAMPLES = """\
 examples:
@@ -135,14 +135,14 @@ def ask(
     model, _ = run.load_for_verb()
     import torch
 
-    from mnist_lab.answers import log_probs
+    from mnist_lab.evaluation.answers import log_probs
 
     images = torch.from_numpy(np.stack([each.image for each in asked])).unsqueeze(1)  # type: ignore[misc]
     for each, logs in zip(asked, log_probs(model, images), strict=True):
         each.probs = np.exp(logs)
     if data is None or not num_neighbours:
         return
-    from mnist_lab.neighbours import TrainingImages, features
+    from mnist_lab.evaluation.neighbours import TrainingImages, features
 
     split = data.load().splits["train"]
     with progress_bar("training images", len(split[0])) as advance:
@@ -200,8 +200,8 @@ def draw(predictions: Sequence[Prediction], class_names: Sequence[str], path: Pa
     shown = [each for each in predictions if each.probs is not None][:MAX_SHOWN]
     if not shown:
         return
-    from mnist_lab.evaluation_figures import predictions_figure
-    from mnist_lab.plotting import save
+    from mnist_lab.evaluation.plots import predictions_figure
+    from mnist_lab.ui.plotting import save
 
     try:
         save(predictions_figure(shown, class_names), path, metadata=MARK)

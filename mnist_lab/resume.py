@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lab.errors import Refused
-from mnist_lab.hydra_command import hydra_command
-from mnist_lab.imports import import_lightning
+from mnist_lab.run.directory import Run, is_held
 from mnist_lab.run.resume import go_on, held_to_resume
-from mnist_lab.runs import Run, is_held
-from mnist_lab.verb import Parser, verb
+from mnist_lab.settings.flags import hydra_command
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.startup import import_lightning
+from mnist_lab.ui.verb import Parser, verb
 
 EXAMPLES = """\
 examples:

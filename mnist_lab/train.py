@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lab.config import (
+from mnist_lab.run.directory import Run
+from mnist_lab.settings.config import (
     GROUPS,
     LAUNCHER,
     SWEEP,
@@ -14,13 +15,12 @@ from mnist_lab.config import (
     compose,
     sweep_arguments,
 )
-from mnist_lab.errors import Refused
-from mnist_lab.hydra_command import hydra_command, parsed_flags
-from mnist_lab.imports import import_lightning
-from mnist_lab.runs import Run
-from mnist_lab.settings import SETTINGS
-from mnist_lab.signals import signals
-from mnist_lab.verb import verb
+from mnist_lab.settings.flags import hydra_command, parsed_flags
+from mnist_lab.settings.table import SETTINGS
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.signals import signals
+from mnist_lab.ui.startup import import_lightning
+from mnist_lab.ui.verb import verb
 
 HELP = """\
 Train a network on MNIST: mnist-train [SETTING=VALUE ...]
@@ -72,13 +72,13 @@ def train_one(overrides: Sequence[str]) -> None:
     """Claim a directory once nothing can be refused any more, and train in it."""
     config = compose(overrides)
     settings = checked(config)
-    from mnist_lab.console import show_download
-    from mnist_lab.sources import Source
+    from mnist_lab.data.source import Source
+    from mnist_lab.ui.console import show_download
 
     Source.of(settings["data"]).find(progress=show_download).read()
     import_lightning()
+    from mnist_lab.run.fit import resolved, train
     from mnist_lab.sweep.hydra_files import write_hydra_files
-    from mnist_lab.training import resolved, train
 
     settings = resolved(settings)
     with signals.defer():  # whatever stops a claimed run is written into its status

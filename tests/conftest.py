@@ -19,7 +19,7 @@ os.environ.pop("MNIST_LAB_DATA", None)
 LIGHT = [
     "mnist_lab.train",
     "mnist_lab.resume",
-    "mnist_lab.sources",
+    "mnist_lab.data.source",
     "hydra._internal.hydra",
     "hydra._internal.config_loader_impl",
     "hydra.core.override_parser.overrides_parser",
@@ -72,9 +72,9 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def mnist_5k():
     """Splits of data=mnist_5k; whoever asks for them is skipped where no copy is installed."""
-    from mnist_lab.config import checked, compose
-    from mnist_lab.installed import INSTALL, installed_copy
-    from mnist_lab.sources import Source
+    from mnist_lab.data.installed import INSTALL, installed_copy
+    from mnist_lab.data.source import Source
+    from mnist_lab.settings.config import checked, compose
 
     if installed_copy() is None:
         pytest.skip(f"needs MNIST itself: {INSTALL}")
@@ -100,9 +100,9 @@ def tiny(data_dir):
 @pytest.fixture(scope="session")
 def train_run(tiny):
     """`train_run(parent, *overrides)` trains in this process and returns the run directory."""
-    from mnist_lab.config import checked, compose
-    from mnist_lab.runs import Run
-    from mnist_lab.training import resolved, train
+    from mnist_lab.run.directory import Run
+    from mnist_lab.run.fit import resolved, train
+    from mnist_lab.settings.config import checked, compose
 
     def train_run(parent: Path, *overrides: str) -> Path:
         base = [
@@ -125,7 +125,7 @@ def verbs():
 
     `verbs.run("mnist_lab.train", *args, cwd=folder)` waits; `verbs.start(...)` can be signalled.
     """
-    with Warm([*LIGHT, "mnist_lab.training", "mnist_lab.models.mlp"]) as warm:
+    with Warm([*LIGHT, "mnist_lab.run.fit", "mnist_lab.models.mlp"]) as warm:
         yield warm
 
 

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 PHASES = {
-    "setup": ("mnist_lab.training", "build_model"),
+    "setup": ("mnist_lab.run.fit", "build_model"),
     "training": ("mnist_lab.models.classifier", "Classifier.training_step"),
     "validation": ("mnist_lab.models.classifier", "Classifier.validation_step"),
-    "saving": ("mnist_lab.checkpoints", "AtomicCheckpointIO.save_checkpoint"),
+    "saving": ("mnist_lab.run.checkpoints", "AtomicCheckpointIO.save_checkpoint"),
     "testing": ("mnist_lab.models.classifier", "Classifier.test_step"),
 }
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000  # <linux/sched.h>
@@ -70,7 +70,7 @@ def is_due(phase, args):
 
 
 def trip(what):
-    from mnist_lab.signals import signals
+    from mnist_lab.ui.signals import signals
 
     if what == "readonly":
         make_read_only()

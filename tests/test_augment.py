@@ -3,7 +3,7 @@
 import torch
 from scipy import ndimage
 
-from mnist_lab.augment import shift
+from mnist_lab.data.augment import shift
 
 
 def test_every_image_is_moved_by_its_own_move():

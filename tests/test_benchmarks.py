@@ -21,8 +21,8 @@ from benchmarks.process import ROOT
 from benchmarks.recipes import PLANS, composed, work_of
 from benchmarks.rounds import interleave, refuse_unequal
 from benchmarks.work import EVAL_BATCH_SIZE
-from mnist_lab import data
-from mnist_lab.training import build_model
+from mnist_lab.data import datamodule as data
+from mnist_lab.run.fit import build_model
 
 # Captured once; user nice system idle iowait irq softirq steal guest guest_nice.
 STAT = "cpu  1000 20 300 90000 50 0 7 3 11 0\ncpu0 500 10 150 45000 25 0 3 1 5 0\n"

@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 
-from mnist_lab.checkpoints import SEAL_BYTES, AtomicCheckpointIO, Damaged, read_checkpoint
-from mnist_lab.errors import Refused
-from mnist_lab.runs import read_epochs, read_metrics, read_status
+from mnist_lab.run.checkpoints import SEAL_BYTES, AtomicCheckpointIO, Damaged, read_checkpoint
+from mnist_lab.run.directory import read_epochs, read_metrics, read_status
+from mnist_lab.ui.errors import Refused
 
 RESUME = "mnist_lab.resume"
 ASKING = ("mnist_lab.evaluate", "mnist_lab.predict", "mnist_lab.export")
@@ -150,7 +150,7 @@ def test_who_only_asks_is_told_and_never_given_another_epochs_answers(whole, ver
 
 
 def test_a_checkpoint_that_no_one_could_read_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnist_lab.checkpoints.MAX_BYTES", 10_000)
+    monkeypatch.setattr("mnist_lab.run.checkpoints.MAX_BYTES", 10_000)
     path = tmp_path / "checkpoints" / "last.ckpt"
     small, large = ({"state_dict": {"weight": torch.zeros(n)}} for n in (1_000, 10_000))
     AtomicCheckpointIO().save_checkpoint(small, path)

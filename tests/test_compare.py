@@ -21,14 +21,14 @@ from matplotlib.image import imread
 from scipy import stats
 
 from mnist_lab.compare import compare_command, default_folder
-from mnist_lab.config import checked, compose
-from mnist_lab.errors import Refused
-from mnist_lab.figures import cost_figure, curves_figure, effects_figure
-from mnist_lab.plotting import COLORS, GREY
-from mnist_lab.report import csv_text, json_text, text
-from mnist_lab.results import read_results
-from mnist_lab.runs import Run, read_epochs
-from mnist_lab.study import Study, study
+from mnist_lab.run.directory import Run, read_epochs
+from mnist_lab.settings.config import checked, compose
+from mnist_lab.study.comparison import Study, study
+from mnist_lab.study.plots import cost_figure, curves_figure, effects_figure
+from mnist_lab.study.report import csv_text, json_text, text
+from mnist_lab.study.results import read_results
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.plotting import COLORS, GREY
 
 DIGEST = "a" * 64
 

@@ -12,12 +12,12 @@ import yaml
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
-from mnist_lab.checks import BUILDABLE
-from mnist_lab.config import GROUPS, build, checked, choices, compose, conf_dir, plain
-from mnist_lab.data import MNISTDataModule
-from mnist_lab.errors import Refused
+from mnist_lab.data.datamodule import MNISTDataModule
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.settings import DIGESTS, SETTINGS, leaves
+from mnist_lab.settings.check import BUILDABLE
+from mnist_lab.settings.config import GROUPS, build, checked, choices, compose, conf_dir, plain
+from mnist_lab.settings.table import DIGESTS, SETTINGS, leaves
+from mnist_lab.ui.errors import Refused
 
 CHOICES = [(group, name) for group in GROUPS for name in choices(group)]
 OWN = Path("hydra/sweeper/lab.yaml")  # what the entry points tell our sweeper, no settings
@@ -25,9 +25,9 @@ YAMLS = [path for path in conf_dir().rglob("*.yaml") if path != conf_dir() / OWN
 
 # What the recipes' authors wrote: optimizer, its settings, batch, epochs, first weights, dropout,
 # images trained on. Written down here a second time, so that no figure in conf/ drifts.
-RMSPROP = ("mnist_lab.optimizers.RMSprop", {"lr": 0.001, "alpha": 0.9, "eps": 1e-7})
-ADAM = ("mnist_lab.optimizers.Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-7})
-SGD = ("mnist_lab.optimizers.SGD", {"lr": 0.01})
+RMSPROP = ("mnist_lab.optim.optimizers.RMSprop", {"lr": 0.001, "alpha": 0.9, "eps": 1e-7})
+ADAM = ("mnist_lab.optim.optimizers.Adam", {"lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-7})
+SGD = ("mnist_lab.optim.optimizers.SGD", {"lr": 0.01})
 RECIPES = {
     "mlp_512x2_dropout": (*RMSPROP, 32, 20, "glorot", 0.2, 60_000),
     "mlp_800_dropout_sgd": (*SGD, 256, 10, "uniform", 0.5, 60_000),
@@ -181,7 +181,7 @@ def test_an_experiment_wins_over_all_defaults():
 def test_the_command_line_wins_over_an_experiment():
     config = composed("experiment=mlp_512", "model.width=64", "optimizer=sgd", "seed=3")
     assert config["model"]["width"] == 64
-    assert config["optimizer"]["_target_"] == "mnist_lab.optimizers.SGD"
+    assert config["optimizer"]["_target_"] == "mnist_lab.optim.optimizers.SGD"
     assert config["seed"] == 3
     assert config["choices"]["experiment"] == "mlp_512"
 
@@ -272,7 +272,7 @@ def test_building_is_not_recursive(tmp_path):
     """A node inside of the node that is built stays data, whatever it names."""
     victim = tmp_path / "made"
     node = {
-        "_target_": "mnist_lab.optimizers.SGD",
+        "_target_": "mnist_lab.optim.optimizers.SGD",
         "_partial_": True,
         "lr": {"_target_": "os.mkdir", "path": str(victim)},
     }

@@ -17,13 +17,13 @@ from scipy import ndimage
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-from mnist_lab.config import checked, compose
-from mnist_lab.data import EpochOrder, MNISTDataModule, scale
-from mnist_lab.errors import Refused
-from mnist_lab.idx import read_idx
-from mnist_lab.installed import ARRAYS, COPY
-from mnist_lab.seeding import epoch_seed
-from mnist_lab.sources import FILES, Source, settled
+from mnist_lab.data.datamodule import EpochOrder, MNISTDataModule, scale
+from mnist_lab.data.idx import read_idx
+from mnist_lab.data.installed import ARRAYS, COPY
+from mnist_lab.data.seeding import epoch_seed
+from mnist_lab.data.source import FILES, Source, settled
+from mnist_lab.settings.config import checked, compose
+from mnist_lab.ui.errors import Refused
 
 PLAIN = {
     "name": "mnist",
@@ -191,7 +191,7 @@ def test_without_a_root_the_folder_data_then_the_installed_copy(root, package, m
 
 def test_without_a_root_and_a_copy_a_download(root, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("mnist_lab.sources.installed_copy", lambda: None)
+    monkeypatch.setattr("mnist_lab.data.source.installed_copy", lambda: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Refused) as caught:
         source(None, download=False).find()

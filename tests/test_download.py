@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from mnist_lab.download import DownloadError, fetch
-from mnist_lab.idx import read_idx
+from mnist_lab.data.download import DownloadError, fetch
+from mnist_lab.data.idx import read_idx
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
@@ -437,8 +437,8 @@ def test_folder_is_not_made_before_something_arrives(tmp_path, server):
 CHILD = """
 import signal, sys
 from pathlib import Path
-from mnist_lab.download import fetch
-from mnist_lab.idx import read_idx
+from mnist_lab.data.download import fetch
+from mnist_lab.data.idx import read_idx
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
 mirror, folder, *files = sys.argv[1:]

@@ -22,19 +22,19 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_run import train_run, write_data_set
 
-from mnist_lab import evaluation_figures as figures
-from mnist_lab.answers import Answers
-from mnist_lab.checkpoints import load_model
-from mnist_lab.config import choices
-from mnist_lab.errors import Refused
+from mnist_lab.data.idx import read_split
 from mnist_lab.evaluate import claim_folder, evaluate_command
-from mnist_lab.evaluation import NUM_BINS, Disagreement, split_metrics
-from mnist_lab.files import write_json
-from mnist_lab.idx import read_split
+from mnist_lab.evaluation import plots as figures
+from mnist_lab.evaluation.answers import Answers
+from mnist_lab.evaluation.metrics import NUM_BINS, Disagreement, split_metrics
 from mnist_lab.predict import predict_command
-from mnist_lab.run_data import other_data
-from mnist_lab.runs import Run, locate, read_epochs, read_metrics, read_status
-from mnist_lab.stored import StoredRun
+from mnist_lab.run.checkpoints import load_model
+from mnist_lab.run.directory import Run, locate, read_epochs, read_metrics, read_status
+from mnist_lab.run.files import write_json
+from mnist_lab.run.images import other_data
+from mnist_lab.run.stored import StoredRun
+from mnist_lab.settings.config import choices
+from mnist_lab.ui.errors import Refused
 
 NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat"]
 NAMES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]

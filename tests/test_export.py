@@ -17,12 +17,12 @@ import torch
 from tiny_run import train_run, write_data_set
 
 from mnist_lab import export as exporting
-from mnist_lab.answers import log_probs
-from mnist_lab.checkpoints import load_model
-from mnist_lab.config import choices
-from mnist_lab.errors import Failed, Refused
+from mnist_lab.data.idx import read_split
+from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.export import TOLERANCE, export_command
-from mnist_lab.idx import read_split
+from mnist_lab.run.checkpoints import load_model
+from mnist_lab.settings.config import choices
+from mnist_lab.ui.errors import Failed, Refused
 
 README = Path(__file__).parent.parent / "README.md"
 NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat"]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from sweeps import wait_until
 
-from mnist_lab.callbacks import Record
-from mnist_lab.checkpoints import read_checkpoint
-from mnist_lab.errors import Failed
 from mnist_lab.models.classifier import Classifier
+from mnist_lab.run.callbacks import Record
+from mnist_lab.run.checkpoints import read_checkpoint
+from mnist_lab.run.directory import Run, read_config, read_epochs, read_state, read_status
 from mnist_lab.run.resume import go_on
-from mnist_lab.runs import Run, read_config, read_epochs, read_state, read_status
-from mnist_lab.signals import Interrupted
+from mnist_lab.ui.errors import Failed
+from mnist_lab.ui.signals import Interrupted
 
 EPOCHS = 3
 STOPS_S, LEAVES_S = 10, 2  # what is promised; a test allows five times as much

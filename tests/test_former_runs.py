@@ -9,19 +9,19 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from PIL import Image, ImageDraw
 
 from mnist_lab.compare import compare_command
-from mnist_lab.config import parsed_overrides
 from mnist_lab.demo import demo_command
-from mnist_lab.errors import Refused
 from mnist_lab.evaluate import evaluate_command
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
-from mnist_lab.runs import read_config
-from mnist_lab.schema import RETIRED
-from mnist_lab.settings import SETTINGS
+from mnist_lab.run.directory import read_config
+from mnist_lab.settings.config import parsed_overrides
+from mnist_lab.settings.schema import RETIRED
+from mnist_lab.settings.table import SETTINGS
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.plan import plan
 from mnist_lab.sweep.record import Sweep, job_settings
+from mnist_lab.ui.errors import Refused
 
 FORMER_5K = "f386f0e516db30df2eb9236a9582736c528aaa7cead280644fe3357100553511"  # SHA-256
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import MNIST
 
-from mnist_lab.idx import find_idx, parse_idx, read_idx, read_split, split_names
+from mnist_lab.data.idx import find_idx, parse_idx, read_idx, read_split, split_names
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
@@ -135,7 +135,7 @@ def test_gzip_must_be_whole(tmp_path, monkeypatch):
     for garbage in (b"\0", b"<html>", stored):
         path.write_bytes(stored + garbage)
         for chunk in (1 << 20, len(stored)):  # in the same read as the end, and in the next
-            monkeypatch.setattr("mnist_lab.idx.CHUNK", chunk)
+            monkeypatch.setattr("mnist_lab.data.idx.CHUNK", chunk)
             refused(path, "bytes after the end of its gzip data")
     path.write_bytes(stored[:-8] + b"\0\0\0\0" + stored[-4:])
     refused(path, "gzip data are damaged .*incorrect data check")

@@ -9,7 +9,7 @@ from mnist_lab.{verb} import main
 try:
     main()
 finally:
-    from mnist_lab.imports import UNUSED
+    from mnist_lab.ui.startup import UNUSED
     imported = [name for name in ("lightning", *UNUSED) if name in sys.modules]
     print(imported, gc.isenabled())
 """
@@ -28,7 +28,7 @@ def test_a_run_imports_no_package_that_it_does_not_use(data_dir, tmp_path):
 IMPORTED = """
 import gc, sys
 from importlib.metadata import version
-from mnist_lab.imports import import_lightning
+from mnist_lab.ui.startup import import_lightning
 import_lightning()
 import_lightning()
 assert gc.get_freeze_count() > 100_000

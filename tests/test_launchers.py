@@ -6,8 +6,8 @@ import pytest
 from sweeps import only_sweep, run, states
 from tiny_run import write_data_set
 
-from mnist_lab.config import EXTRAS, compose
-from mnist_lab.errors import Refused
+from mnist_lab.settings.config import EXTRAS, compose
+from mnist_lab.ui.errors import Refused
 
 
 def needs(extra):

@@ -16,13 +16,13 @@ from processes import run_cold
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from mnist_lab.checkpoints import read_checkpoint
-from mnist_lab.config import build, checked, compose
 from mnist_lab.models.mlp import MLP
+from mnist_lab.run.checkpoints import read_checkpoint
+from mnist_lab.run.directory import Run, read_config, read_epochs, read_metrics
+from mnist_lab.run.fit import resolved, train
 from mnist_lab.run.resume import go_on
-from mnist_lab.runs import Run, read_config, read_epochs, read_metrics
-from mnist_lab.schema import SCHEMA
-from mnist_lab.training import resolved, train
+from mnist_lab.settings.config import build, checked, compose
+from mnist_lab.settings.schema import SCHEMA
 
 QUIET = {
     "accelerator": "cpu",
@@ -190,7 +190,7 @@ COMPILED = """
 import sys
 import torch
 from lightning.pytorch import Trainer
-from mnist_lab.config import build, checked, compose
+from mnist_lab.settings.config import build, checked, compose
 from mnist_lab.models.mlp import MLP
 data = build(checked(compose(sys.argv[1:]))["data"], seed=0)
 weights = []

@@ -12,13 +12,13 @@ from processes import run_cold
 from torch import nn
 
 from mnist_lab import models
-from mnist_lab.config import build, checked, choices, compose
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.models.cnn import CNN
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.linear import Linear
 from mnist_lab.models.mlp import MLP
-from mnist_lab.settings import INITS
+from mnist_lab.settings.config import build, checked, choices, compose
+from mnist_lab.settings.table import INITS
 
 # A model that has no row here fails a test below.
 NUM_PARAMS = {

@@ -18,17 +18,18 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from tiny_run import train_run, write_data_set
 from werkzeug.test import Client
 
-from mnist_lab import evaluation_tensorboard, neighbours
-from mnist_lab.answers import Answers, log_probs
-from mnist_lab.checkpoints import load_model
-from mnist_lab.config import build, choices, compose, plain
-from mnist_lab.data import MNISTDataModule, scale
-from mnist_lab.errors import Failed, Refused
+from mnist_lab.data.datamodule import MNISTDataModule, scale
 from mnist_lab.evaluate import evaluate_command
-from mnist_lab.evaluation_figures import predictions_figure
-from mnist_lab.neighbours import TrainingImages, features
+from mnist_lab.evaluation import neighbours
+from mnist_lab.evaluation import tensorboard as evaluation_tensorboard
+from mnist_lab.evaluation.answers import Answers, log_probs
+from mnist_lab.evaluation.neighbours import TrainingImages, features
+from mnist_lab.evaluation.plots import predictions_figure
+from mnist_lab.pictures.prediction import Prediction
 from mnist_lab.predict import predict_command
-from mnist_lab.prediction import Prediction
+from mnist_lab.run.checkpoints import load_model
+from mnist_lab.settings.config import build, choices, compose, plain
+from mnist_lab.ui.errors import Failed, Refused
 
 
 @pytest.fixture(scope="module")

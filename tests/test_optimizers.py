@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_lab.config import build, checked, choices, compose
-from mnist_lab.optimizers import RMSprop
+from mnist_lab.optim.optimizers import RMSprop
+from mnist_lab.settings.config import build, checked, choices, compose
 
 STEPS = 60
 # Each optimizer of conf/, as someone who knows torch alone would write it.

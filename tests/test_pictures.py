@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 from torch import nn
 
-from mnist_lab.ink import find_ink, to_mnist
-from mnist_lab.pictures import MAX_BYTES, PictureError, load_picture
+from mnist_lab.pictures.ink import find_ink, to_mnist
+from mnist_lab.pictures.picture import MAX_BYTES, PictureError, load_picture
 
 ORIENTATION = 0x0112
 TURNED_BACK = {  # how a picture has to be stored so that this orientation turns it upright
@@ -479,7 +479,7 @@ def bombs():
 LOAD_ALL = """
 import resource, sys, time
 from pathlib import Path
-from mnist_lab.pictures import PictureError, load_picture
+from mnist_lab.pictures.picture import PictureError, load_picture
 def load(path):
     began = time.process_time()
     try:

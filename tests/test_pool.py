@@ -24,9 +24,9 @@ from sweeps import (
 )
 from tiny_run import train_run, write_data_set
 
-from mnist_lab.errors import Refused
 from mnist_lab.sweep.pool import Worker
 from mnist_lab.sweep.slots import Slot, cpu_slots, gpu_slots, visible_gpus
+from mnist_lab.ui.errors import Refused
 
 POOL = ("hydra/launcher=pool", "hydra.launcher.slots=2")
 GRID = ("optimizer=sgd,adam", "model.width=4,8", "seed=0,1,2")  # 12 jobs

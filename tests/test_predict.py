@@ -16,15 +16,15 @@ import torch
 from PIL import Image, ImageDraw
 from tiny_run import train_run, write_data_set
 
-from mnist_lab.errors import Failed, Refused
-from mnist_lab.evaluation_figures import predictions_figure
-from mnist_lab.idx import read_split
-from mnist_lab.ink import to_mnist
-from mnist_lab.pictures import load_picture
+from mnist_lab.data.idx import read_split
+from mnist_lab.data.source import Splits
+from mnist_lab.evaluation.plots import predictions_figure
+from mnist_lab.pictures.ink import to_mnist
+from mnist_lab.pictures.picture import load_picture
+from mnist_lab.pictures.prediction import COLUMNS, Prediction
 from mnist_lab.predict import ask, predict_command, read_pictures
-from mnist_lab.prediction import COLUMNS, Prediction
-from mnist_lab.sources import Splits
-from mnist_lab.stored import StoredRun
+from mnist_lab.run.stored import StoredRun
+from mnist_lab.ui.errors import Failed, Refused
 
 DIGITS = [str(k) for k in range(10)]
 

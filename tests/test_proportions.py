@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_lab.proportions import calibration, mcnemar, wilson
+from mnist_lab.evaluation.proportions import calibration, mcnemar, wilson
 
 
 def test_wilson_gives_newcombes_table_and_scipys_interval():

@@ -17,10 +17,17 @@ import torch
 import yaml
 from processes import WATCHDOG_S, environment
 
-from mnist_lab.checkpoints import read_checkpoint
-from mnist_lab.errors import Refused
-from mnist_lab.runs import Run, read_config, read_epochs, read_metrics, read_state, read_status
-from mnist_lab.schema import SCHEMA
+from mnist_lab.run.checkpoints import read_checkpoint
+from mnist_lab.run.directory import (
+    Run,
+    read_config,
+    read_epochs,
+    read_metrics,
+    read_state,
+    read_status,
+)
+from mnist_lab.settings.schema import SCHEMA
+from mnist_lab.ui.errors import Refused
 
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"
 EPOCHS = 12

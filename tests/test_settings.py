@@ -8,11 +8,11 @@ import pytest
 import yaml
 from lightning.pytorch import Trainer
 
-from mnist_lab.checks import BUILDABLE, check
-from mnist_lab.config import build, conf_dir
-from mnist_lab.errors import Refused
-from mnist_lab.settings import DIGESTS, SETTINGS, leaves, nearest
-from mnist_lab.verb import exit_code
+from mnist_lab.settings.check import BUILDABLE, check
+from mnist_lab.settings.config import build, conf_dir
+from mnist_lab.settings.table import DIGESTS, SETTINGS, leaves, nearest
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.verb import exit_code
 
 
 def nested(name, value):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_lab.statistics import (
+from mnist_lab.study.statistics import (
     LevelMean,
     Ranking,
     Summary,
@@ -17,7 +17,7 @@ from mnist_lab.statistics import (
     main_effects,
     summary,
 )
-from mnist_lab.verdict import verdict
+from mnist_lab.study.verdict import verdict
 
 # Student (1908), Biometrika 6, p. 20: hours of sleep gained by ten patients with two drugs.
 SLEEP_A = dict(enumerate([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]))

@@ -26,7 +26,7 @@ from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
 from mnist_lab.sweep.record import job_settings
-from mnist_lab.verb import exit_code
+from mnist_lab.ui.verb import exit_code
 
 VERBS = {
     "resume": (resume_command, ["trainer.max_epochs=3"]),

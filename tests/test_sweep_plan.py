@@ -14,14 +14,14 @@ from omegaconf import OmegaConf
 from sweeps import end, only_sweep, run, start, states, status, wait_until
 from tiny_run import write_data_set
 
-from mnist_lab.config import checked, choices, compose, conf_dir, parsed_overrides
-from mnist_lab.errors import Refused
-from mnist_lab.settings import leaves
+from mnist_lab.settings.config import checked, choices, compose, conf_dir, parsed_overrides
+from mnist_lab.settings.table import leaves
 from mnist_lab.sweep import compose as sweep_compose
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.plan import directory_name, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
 from mnist_lab.train import train_command
+from mnist_lab.ui.errors import Refused
 
 
 def grid_of(*overrides):

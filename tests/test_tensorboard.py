@@ -17,10 +17,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from torch.utils.tensorboard import SummaryWriter
 
-from mnist_lab.config import checked, compose
-from mnist_lab.hparams import hyperparameters, write_session_start
-from mnist_lab.runs import Run, read_metrics
-from mnist_lab.training import resolved, train
+from mnist_lab.run.directory import Run, read_metrics
+from mnist_lab.run.fit import resolved, train
+from mnist_lab.settings.config import checked, compose
+from mnist_lab.settings.hyperparameters import hyperparameters, write_session_start
 
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from processes import run_cold
 
-from mnist_lab.runs import read_config, read_metrics, read_state
-from mnist_lab.settings import SETTINGS
+from mnist_lab.run.directory import read_config, read_metrics, read_state
+from mnist_lab.settings.table import SETTINGS
 
 TRAIN = "mnist_lab.train"
 

@@ -16,15 +16,15 @@ from conftest import NUM_TEST, NUM_TRAIN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from mnist_lab.checkpoints import read_checkpoint
-from mnist_lab.data import EVAL_BATCH_SIZE
-from mnist_lab.errors import Failed
+from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
+from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.flatten import FlattenPixels
-from mnist_lab.optimizers import RMSprop
-from mnist_lab.runs import read_config, read_epochs, read_metrics, read_state, read_status
-from mnist_lab.schema import SCHEMA
-from mnist_lab.seeding import epoch_seed
+from mnist_lab.optim.optimizers import RMSprop
+from mnist_lab.run.checkpoints import read_checkpoint
+from mnist_lab.run.directory import read_config, read_epochs, read_metrics, read_state, read_status
+from mnist_lab.settings.schema import SCHEMA
+from mnist_lab.ui.errors import Failed
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ def write_checkpoints(path):
     """Replace one checkpoint of 400 kB for ever; all of its weights are the number of the write."""
     import torch
 
-    from mnist_lab.checkpoints import AtomicCheckpointIO
+    from mnist_lab.run.checkpoints import AtomicCheckpointIO
 
     for n in itertools.count():
         checkpoint = {"state_dict": {"weight": torch.full((100_000,), n)}, "epoch": n}
@@ -24,7 +24,7 @@ def write_checkpoints(path):
 
 def claim(parent, go):
     """Wait until `go` exists, as all the others do, and print the directory that was claimed."""
-    from mnist_lab.runs import Run
+    from mnist_lab.run.directory import Run
 
     while not go.exists():
         time.sleep(0.001)

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from mnist_lab.data import Batch
+from mnist_lab.data.datamodule import Batch
 from mnist_lab.models.means import RunningMeans
 
 AnyBatch = Batch | list[Tensor]  # torch collates a batch of pairs into a list

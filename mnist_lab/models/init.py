@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from mnist_lab.settings import INITS
+from mnist_lab.settings.table import INITS
 
 UNIFORM = 0.05  # half the range of `uniform`
 

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from mnist_lab.errors import Failed
+from mnist_lab.ui.errors import Failed
 
 MOST_STEPS, MOST_IMAGES = 50, 4_096  # between two looks at what has gathered: each waits for a GPU
 

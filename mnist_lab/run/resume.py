@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.checks import check
-from mnist_lab.config import parsed_overrides
-from mnist_lab.errors import Refused
-from mnist_lab.runs import Run, read_config, read_epochs, read_status
-from mnist_lab.settings import SETTINGS, leaves, nearest
+from mnist_lab.run.directory import Run, read_config, read_epochs, read_status
+from mnist_lab.settings.check import check
+from mnist_lab.settings.config import parsed_overrides
+from mnist_lab.settings.table import SETTINGS, leaves, nearest
+from mnist_lab.ui.errors import Refused
 
 # May change between a run's two parts without the result being another experiment's.
 FREE = ("trainer.max_epochs", "trainer.accelerator")
@@ -54,9 +54,9 @@ def go_on(
     """
     from rich.markup import escape
 
-    from mnist_lab.checkpoints import LAST, newest_intact, refuse_unfit
-    from mnist_lab.console import Console
-    from mnist_lab.training import resolved, train
+    from mnist_lab.run.checkpoints import LAST, newest_intact, refuse_unfit
+    from mnist_lab.run.fit import resolved, train
+    from mnist_lab.ui.console import Console
 
     begun = (run.path / "status.json").exists()
     config = resolved(config)
@@ -127,7 +127,7 @@ def check_extension(config: dict[str, Any], num_epochs: int) -> None:
 
 
 def refuse_other_data(config: dict[str, Any], status: dict[str, Any]) -> None:
-    from mnist_lab.sources import Source
+    from mnist_lab.data.source import Source
 
     data, seen = config["data"], status.get("data_sha256")
     if seen not in (None, Source.of(data).read().sha256):

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.errors import Failed
-from mnist_lab.files import shown_path
-from mnist_lab.runs import Run
-from mnist_lab.signals import Interrupted
+from mnist_lab.run.directory import Run
+from mnist_lab.run.files import shown_path
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.job import record_failure
 from mnist_lab.sweep.launcher import SlotLauncher, is_basic_target
@@ -18,6 +16,8 @@ from mnist_lab.sweep.plan import Job
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.tables import failures_table, headed, results_table, screen
+from mnist_lab.ui.errors import Failed
+from mnist_lab.ui.signals import Interrupted
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn

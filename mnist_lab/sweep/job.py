@@ -7,9 +7,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.imports import import_lightning
-from mnist_lab.runs import Run, is_held, read_config, read_metrics, read_status
+from mnist_lab.run.directory import Run, is_held, read_config, read_metrics, read_status
 from mnist_lab.sweep.record import job_settings
+from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-from mnist_lab.checks import check
-from mnist_lab.errors import Refused
-from mnist_lab.imports import import_lightning
-from mnist_lab.settings import SETTINGS, leaves
+from mnist_lab.settings.check import check
+from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.slots import Slot, choose_slots
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -54,7 +54,7 @@ def check_launcher(
         )
     if "gpu" in accelerators and is_basic_target(node["_target_"]):
         import_lightning()
-        from mnist_lab.training import device_kind
+        from mnist_lab.run.fit import device_kind
 
         device_kind("gpu")
     return []

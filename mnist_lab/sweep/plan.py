@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_lab.config import SWEEP, Config, parsed_overrides
-from mnist_lab.errors import Refused
-from mnist_lab.settings import SETTINGS, leaves
-from mnist_lab.sources import Progress, Source, settled
+from mnist_lab.data.source import Progress, Source, settled
+from mnist_lab.settings.config import SWEEP, Config, parsed_overrides
+from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.compose import Composer
+from mnist_lab.ui.errors import Refused
 
 NAME_LENGTH = 100  # characters of a job's directory
 

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lab.config import LAUNCHER, compose
-from mnist_lab.console import show_download
-from mnist_lab.errors import Refused
-from mnist_lab.runs import read_config
+from mnist_lab.run.directory import read_config
+from mnist_lab.settings.config import LAUNCHER, compose
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
 from mnist_lab.sweep.job import hold_soon
@@ -18,6 +16,8 @@ from mnist_lab.sweep.launcher import check_launcher
 from mnist_lab.sweep.plan import Job, locate_data
 from mnist_lab.sweep.record import Sweep, read_sweep
 from mnist_lab.sweep.tables import screen
+from mnist_lab.ui.console import show_download
+from mnist_lab.ui.errors import Refused
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher

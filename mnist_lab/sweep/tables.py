@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mnist_lab.console import Screen, percent
-from mnist_lab.errors import Refused
-from mnist_lab.runs import read_metrics, read_status
+from mnist_lab.run.directory import read_metrics, read_status
 from mnist_lab.sweep.plan import Job, Plan, short_names
 from mnist_lab.sweep.record import Sweep
+from mnist_lab.ui.console import Screen, percent
+from mnist_lab.ui.errors import Refused
 
 FILE_WIDTH = 200  # columns where the output is no terminal
 

@@ -10,12 +10,12 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from mnist_lab.console import percent
-from mnist_lab.errors import Refused
-from mnist_lab.runs import read_metrics, read_status
+from mnist_lab.run.directory import read_metrics, read_status
 from mnist_lab.sweep.plan import Job
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.tables import add_row, last_line, plain_table, screen
+from mnist_lab.ui.console import percent
+from mnist_lab.ui.errors import Refused
 
 DRAW_S = 0.5  # seconds between two drawings
 

@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from mnist_lab.signals import listen, signals
+from mnist_lab.ui.signals import listen, signals
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 WATCH_S = 1.0  # seconds between two looks whether the parent lives
@@ -62,10 +62,10 @@ def work(directory: Path, threads: int, log: Path) -> None:
     Nothing of it is left for the next one: random numbers begin anew from each job's seed, threads
     are set by each job, and a signal that it received is forgotten.
     """
-    from mnist_lab.errors import Failed, Refused
-    from mnist_lab.imports import import_lightning
-    from mnist_lab.signals import Interrupted
     from mnist_lab.sweep.job import run_job
+    from mnist_lab.ui.errors import Failed, Refused
+    from mnist_lab.ui.signals import Interrupted
+    from mnist_lab.ui.startup import import_lightning
 
     signals.received, signals.deferring = 0, False
     write_to(directory / "train.log")

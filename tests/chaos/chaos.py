@@ -26,12 +26,12 @@ from test_pictures import drawn_digit, mutated
 from test_pictures import seeds as pictures
 from tiny_run import write_data_set
 
-from mnist_lab.checkpoints import AtomicCheckpointIO, Damaged, read_checkpoint
-from mnist_lab.idx import read_idx
-from mnist_lab.ink import to_mnist
-from mnist_lab.pictures import PictureError, load_picture
-from mnist_lab.runs import is_held, read_epochs, read_state
-from mnist_lab.sources import FILES
+from mnist_lab.data.idx import read_idx
+from mnist_lab.data.source import FILES
+from mnist_lab.pictures.ink import to_mnist
+from mnist_lab.pictures.picture import PictureError, load_picture
+from mnist_lab.run.checkpoints import AtomicCheckpointIO, Damaged, read_checkpoint
+from mnist_lab.run.directory import is_held, read_epochs, read_state
 
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"
 TABLE = Path(__file__).parents[2] / "docs" / "chaos.md"
@@ -69,7 +69,7 @@ def main():
     began = time.monotonic()
     rng = random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     tally = Tally()
-    with tempfile.TemporaryDirectory() as name, Warm([TRAIN, RESUME, "mnist_lab.training"]) as warm:
+    with tempfile.TemporaryDirectory() as name, Warm([TRAIN, RESUME, "mnist_lab.run.fit"]) as warm:
         folder = Path(name)
         write_data_set(folder / "data", num_train=300, num_test=50, seed=0)
         tiny = ["data=idx_folder", f"data.root={folder}/data", "threads=1", "trainer=cpu"]

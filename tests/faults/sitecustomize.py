@@ -35,7 +35,7 @@ class Finder(importlib.abc.MetaPathFinder):
     """Wraps the start of an epoch once the module that has it is imported."""
 
     def find_spec(self, name, path=None, _target=None):
-        if name != "mnist_lab.callbacks":
+        if name != "mnist_lab.run.callbacks":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         load = spec.loader.exec_module

@@ -1,0 +1,256 @@
+"""Where the images come from: files, a copy in an installed package, or a download. No torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_lab.data.download import DownloadError, fetch
+from mnist_lab.data.idx import find_idx, read_idx, read_split
+from mnist_lab.data.installed import INSTALL, PACKAGE, installed_copy, read_copy
+from mnist_lab.ui.errors import Refused
+
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+DEFAULT_ROOT = "data"  # relative to where the command runs
+SUBSET, PER_CLASS = "mnist_5k", 500  # MNIST with so many training images of each class
+
+COPIED = ("mnist", SUBSET)  # the data sets that the installed copy serves
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Both official splits, whole: images uint8 (n, 28, 28), labels uint8 (n,).
+
+    `sha256` is one digest over the bytes of all four arrays: it names the data that a run has seen.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    sha256: str
+
+    def num_val(self, val_fraction: float) -> int:
+        """How many training images are kept for validation.
+
+        Raises:
+            Refused: all of them.
+        """
+        num_images = len(self.train_images)
+        num_val = round(num_images * val_fraction)
+        if num_val == num_images:
+            raise Refused(
+                f"data.val_fraction={val_fraction}: leaves none of {num_images} images to train on."
+            )
+        return num_val
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set before it is read; the fields are the settings of the group `data`.
+
+    `root` is None where the user gives none: data/ if it holds the files, else the installed copy.
+    """
+
+    name: str
+    root: str | None
+    folder: str
+    mirrors: tuple[str, ...]
+    md5: tuple[tuple[str, str], ...]
+    sha256: tuple[tuple[str, str], ...]
+    num_classes: int
+    download: bool
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Source:
+        """Take the settings that say where the data is from the node `data` of a configuration."""
+        return cls(
+            name=data["name"],
+            root=data["root"] or None,  # MNIST_LAB_DATA= is no folder
+            folder=data["folder"],
+            mirrors=tuple(data["mirrors"]),
+            md5=tuple((data["md5"] or {}).items()),
+            sha256=tuple((data["sha256"] or {}).items()),
+            num_classes=len(data["class_names"]),
+            download=data["download"],
+        )
+
+    @property
+    def base(self) -> Path:
+        return Path(self.root or DEFAULT_ROOT).expanduser().absolute()
+
+    @property
+    def path(self) -> Path:
+        return self.base / self.folder
+
+    @property
+    def has_files(self) -> bool:
+        return all(find_idx(self.path, name) for name in FILES)
+
+    @property
+    def copy(self) -> Path | None:
+        """The installed copy, where it may serve."""
+        return installed_copy() if self.root is None and self.name in COPIED else None
+
+    @property
+    def is_former_subset(self) -> bool:
+        """Another 5,000 images went by this name, and had no official files to be held to."""
+        return self.name == SUBSET and not self.sha256
+
+    def find(self, *, progress: Progress | None = None) -> Source:
+        """Make the data available; return its source with a root that holds in any folder.
+
+        A root that is given is used alone: files there, or a download into it. Without one: files
+        in data/, the installed copy (the root stays None), a download into data/.
+
+        Raises:
+            Refused: nothing of that serves.
+        """
+        if self.is_former_subset:
+            raise Refused(
+                f"data={SUBSET}: the 5,000 images of this run are no longer shipped; "
+                "mnist-compare, mnist-predict, mnist-export and mnist-evaluate --data mnist do "
+                "without them."
+            )
+        if self.has_files:
+            return replace(self, root=str(self.base))
+        if self.copy is not None:
+            return self
+        problem = self._download(progress) if self.download else "data.download=false"
+        if problem is not None:
+            raise Refused(self._refusal(problem))
+        return replace(self, root=str(self.base))
+
+    def _download(self, progress: Progress | None) -> str | None:
+        """Fetch what is missing, and say so; return why that cannot be.
+
+        Raises:
+            Refused: an address that is not to be trusted.
+        """
+        try:
+            mirrors = fetch(
+                FILES,
+                mirrors=self.mirrors,
+                folder=self.path,
+                md5=dict(self.md5),
+                check=self._check_file,
+                progress=progress,
+            )
+        except DownloadError as error:
+            problem, *causes = str(error).splitlines()
+            return f"{problem} {'; '.join(cause.strip() for cause in causes)}".rstrip()
+        except ValueError as error:
+            raise Refused(f"data.mirrors: {error}.") from None
+        except OSError as error:
+            return f"{self.path}: cannot be written ({error.strerror})"
+        if mirrors:
+            where = " and ".join(dict.fromkeys(mirrors))
+            print(f"Downloaded {self.name} from {where} into {self.path}.", file=sys.stderr)
+        return None
+
+    def _check_file(self, name: str, path: Path) -> None:
+        read_idx(path, sha256=dict(self.sha256).get(name))
+
+    def _refusal(self, problem: str) -> str:
+        """Two lines: what was looked for and not found; why no download, and what to do."""
+        looked = f"no {self.name} files in {self.path} (looked for {FILES[0]}[.gz] and three more)"
+        cures = []
+        if self.name in COPIED:
+            looked += f", no installed copy ({PACKAGE})" if self.root is None else ""
+            cures.append(INSTALL + (" and data.root=null" if self.root is not None else ""))
+        cures.append("put them there" + "".join(f", from {each}/" for each in self.mirrors[:1]))
+        inside = "them" if self.folder == "." else self.folder
+        cures.append(f"set data.root or MNIST_LAB_DATA to the folder that holds {inside}")
+        return (
+            f"data.root={self.root or 'null'}: {looked}.\n"
+            f"No download: {problem}. What helps: {'; or '.join(cures)}."
+        )
+
+    def read(self) -> Splits:
+        """Read and check all four files, or the installed copy, once in the life of a process.
+
+        Raises:
+            Refused: names the file and what is wrong with it.
+        """
+        where = None if self.has_files else self.copy
+        try:
+            return read_splits(
+                where or self.path,
+                num_classes=self.num_classes,
+                sha256=self.sha256,
+                per_class=PER_CLASS if self.name == SUBSET else None,
+            )
+        except (ValueError, OSError) as error:
+            raise Refused(str(error)) from None
+
+
+def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dict[str, Any]:
+    """Find the data and return the node `data` with its root, so that it holds in any folder.
+
+    Raises:
+        Refused: as `Source.find`.
+    """
+    return {**data, "root": Source.of(data).find(progress=progress).root}
+
+
+@functools.lru_cache(maxsize=2)
+def read_splits(
+    where: Path,
+    *,
+    num_classes: int,
+    sha256: tuple[tuple[str, str], ...],
+    per_class: int | None = None,
+) -> Splits:
+    """Read a folder of IDX files, or the installed copy.
+
+    Args:
+        per_class: keep so many training images of each class.
+    """
+    if where.is_file():
+        images, labels, *test = read_copy(where, sha256=dict(sha256))
+    else:
+        images, labels, *test = (
+            values
+            for prefix in ("train", "t10k")
+            for values in read_split(where, prefix, num_classes=num_classes, sha256=dict(sha256))
+        )
+    if per_class is not None:
+        rows = balanced_rows(labels, num_classes=num_classes, per_class=per_class)
+        images, labels = images[rows], labels[rows]
+    return with_digest(images, labels, *test)
+
+
+def balanced_rows(labels: np.ndarray, *, num_classes: int, per_class: int) -> np.ndarray:
+    """Rows of the first images of each class, in the split's order, the classes taking turns.
+
+    Row k is of class k % num_classes, so that every stretch, and so the validation images at the
+    end, holds all classes equally.
+    """
+    of_class = [np.flatnonzero(labels == label)[:per_class] for label in range(num_classes)]
+    return np.stack(of_class, axis=1).ravel()
+
+
+def with_digest(
+    train_images: np.ndarray,
+    train_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+) -> Splits:
+    digest = hashlib.sha256()
+    for array in (train_images, train_labels, test_images, test_labels):
+        digest.update(np.ascontiguousarray(array).data)
+    return Splits(train_images, train_labels, test_images, test_labels, digest.hexdigest())

@@ -1,0 +1,1 @@
+"""Gradients to steps: optimizers, and schedules of the learning rate."""

@@ -1,0 +1,1 @@
+"""A photo to 28x28 to ten probabilities."""

@@ -1,0 +1,125 @@
+"""Single pictures and what a network says to each. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+
+from mnist_lab.data.source import Splits
+from mnist_lab.pictures.ink import to_mnist
+from mnist_lab.pictures.picture import PictureError, load_picture
+from mnist_lab.run.files import csv_table
+from mnist_lab.ui.console import printable
+
+if TYPE_CHECKING:
+    from mnist_lab.evaluation.neighbours import Neighbour
+
+NUM_CLASSES = 10
+FIGURE_PIXELS = 400  # of a picture's long side that are kept for the figure
+COLUMNS = ["file", "prediction", *(f"p{k}" for k in range(NUM_CLASSES)), "name", "label", "error"]
+
+
+@dataclass(kw_only=True)
+class Prediction:
+    """One picture on its way to ten probabilities, or the reason why it has none.
+
+    Attributes:
+        name: of the file, or `test/149` for an item of the test split.
+        picture: float (h, w), 0 black, 1 white: what a person sees, for the figure.
+        image: uint8 (28, 28), 0 paper, 255 ink: what the network sees.
+        label: where it is known.
+        probs: float64 (10,), once a network was asked.
+        neighbours: the nearest training images, where they were asked for.
+    """
+
+    name: str
+    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
+    label: int | None = None
+    error: str | None = None
+    probs: np.ndarray | None = None
+    neighbours: list[Neighbour] | None = None
+
+    @classmethod
+    def of_file(cls, path: Path) -> Prediction:
+        name = printable(str(path))
+        try:
+            picture = load_picture(path)
+            image = to_mnist(picture)
+        except PictureError as error:
+            return cls(name=name, error=printable(str(error)))
+        step = -(-max(picture.shape) // FIGURE_PIXELS)
+        return cls(name=name, picture=picture[::step, ::step].copy(), image=image)
+
+    @classmethod
+    def of_test_item(cls, splits: Splits, index: int) -> Prediction:
+        image, label = splits.test_images[index], int(splits.test_labels[index])
+        return cls(name=f"test/{index}", picture=1 - image / 255, image=image, label=label)
+
+    @property
+    def answer(self) -> int | None:
+        return None if self.probs is None else int(self.probs.argmax())
+
+    def row(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Values of `COLUMNS`, None where there is none; and neighbours where asked for."""
+        probs = [None] * NUM_CLASSES if self.probs is None else [float(p) for p in self.probs]
+        row: dict[str, Any] = {
+            "file": self.name,
+            "prediction": self.answer,
+            **{f"p{k}": p for k, p in enumerate(probs)},
+            "name": None if self.answer is None else class_names[self.answer],
+            "label": self.label,
+            "error": self.error,
+        }
+        if self.neighbours is not None:
+            row["neighbours"] = [
+                {"label": each.label, "index": each.index, "distance": each.distance}
+                for each in self.neighbours
+            ]
+        return row
+
+    def words(self, class_names: Sequence[str]) -> str:
+        """Such as `3, p=0.87, is 2`."""
+        assert self.probs is not None
+        assert self.answer is not None
+        text = f"{class_names[self.answer]}, p={self.probs.max():.2f}"
+        return text if self.label is None else f"{text}, is {class_names[self.label]}"
+
+
+def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:
+    """Neighbours as label:index, the nearest first."""
+    rows = [each.row(class_names) for each in predictions]
+    for row in rows:
+        if "neighbours" in row:
+            row["neighbours"] = " ".join(f"{n['label']}:{n['index']}" for n in row["neighbours"])
+    return csv_table([*rows[0]], [row.values() for row in rows])
+
+
+def as_json(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:
+    return json.dumps([each.row(class_names) for each in predictions], indent=2) + "\n"
+
+
+def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> Table:
+    """A row for each picture that was predicted; probabilities below 0.005 are a dot."""
+    labelled = any(each.label is not None for each in predictions)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("picture", "prediction", *(["actual"] if labelled else [])):
+        table.add_column(name, overflow="fold")
+    for k in range(NUM_CLASSES):
+        table.add_column(str(k), justify="right", no_wrap=True)
+    for each in predictions:
+        if each.probs is not None and each.answer is not None:
+            actual = "-" if each.label is None else class_names[each.label]
+            table.add_row(
+                each.name,
+                class_names[each.answer],
+                *([actual] if labelled else []),
+                *(f"{p:.2f}" if p >= 0.005 else "·" for p in each.probs),
+            )
+    return table

@@ -1,0 +1,140 @@
+"""What happens around the training: stop when asked, show progress, record each epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint
+
+from mnist_lab.data.seeding import epoch_seed
+from mnist_lab.models.means import lr_of_step
+from mnist_lab.ui.console import epoch_line
+from mnist_lab.ui.errors import Failed
+from mnist_lab.ui.signals import signals
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from mnist_lab.run.directory import Run
+    from mnist_lab.ui.console import Console
+
+
+class StopOnSignal(Callback):
+    """Stop at a batch's end, in training, validation, testing and prediction alike."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        signals.check()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        signals.check()
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        signals.check()
+
+    def on_predict_batch_end(self, *_: Any) -> None:
+        signals.check()
+
+
+class SeedEpochs(Callback):
+    """Dropout's masks in each epoch: a pure function of the run's seed and the epoch."""
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
+        torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch, "dropout"))
+
+
+class ProgressBar(Callback):
+    """Batches done and the running means of the epoch; the device is asked only when drawing."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
+        label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self.console.start_bar(label, int(trainer.num_training_batches))
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,  # noqa: ARG002
+        module: Any,
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        if self.console.bar_is_due:
+            means = module.running_means
+            loss, acc = means.loss.compute(), means.acc.compute()
+            self.console.draw_bar(batch_idx + 1, f"loss {loss:.4f} acc {100 * acc:.2f} %")
+
+
+class Record(Checkpoint):
+    """At the end of each epoch: a row of metrics.csv, TensorBoard, the checkpoints, a line.
+
+    A `Checkpoint` by class, so that Lightning calls it after everything that logs. The row is
+    written before the checkpoint and rows that the checkpoint does not know are dropped at resume,
+    so that none is there twice or missing.
+    """
+
+    def __init__(self, run: Run, console: Console, board: SummaryWriter) -> None:
+        self.run = run
+        self.console = console
+        self.board = board
+        self.validated = False  # in this epoch
+        self.best_acc = -math.inf  # of the validation split
+        self.best_epoch = 0  # counted from 1; 0: none yet
+        self.started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_acc": self.best_acc, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_acc = state_dict["best_acc"]
+        self.best_epoch = state_dict["best_epoch"]
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.started = time.perf_counter()
+        self.validated = False
+
+    def on_validation_end(self, *_: Any) -> None:
+        self.validated = True
+
+    def on_train_epoch_end(self, trainer: Trainer, model: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        figures = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if self.validated or not name.startswith("val/")  # else they are an earlier epoch's
+        }
+        self._refuse_non_finite(figures, model)
+        row = {
+            "epoch": epoch,
+            "step": trainer.global_step,
+            **{name: figures[name] for name in sorted(figures)},
+            "lr": lr_of_step(trainer, trainer.global_step - 1),
+            "seconds": round(time.perf_counter() - self.started, 3),
+        }
+        self.run.append_epoch(row)
+        for name, value in {**figures, "lr": row["lr"]}.items():
+            self.board.add_scalar(name, value, epoch)
+        if figures.get("val/acc", -math.inf) > self.best_acc:
+            self.best_acc, self.best_epoch = figures["val/acc"], epoch
+            trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
+        trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
+        self.run.write_status("running", epoch=epoch, **figures)
+        self.console.end_bar()
+        self.console.print(epoch_line(row, trainer.max_epochs or epoch))
+        signals.check()
+
+    def _refuse_non_finite(self, figures: dict[str, float], model: LightningModule) -> None:
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise Failed("nan", f"{name} became {value} in epoch {model.current_epoch + 1}.")
+        for name, weight in model.named_parameters():
+            if not weight.isfinite().all():
+                raise Failed("nan", f"{name} is not finite after epoch {model.current_epoch + 1}.")

@@ -1,0 +1,277 @@
+"""Checkpoints: written atomically and with a sum, read as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from mnist_lab.run.directory import checkpoint_path, read_config
+from mnist_lab.run.files import read_bytes, write_atomically
+from mnist_lab.settings.config import build
+from mnist_lab.ui.errors import Failed, Refused
+
+if TYPE_CHECKING:
+    from mnist_lab.models.classifier import Classifier
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+MAX_BYTES = 8 << 30  # a network of 700 million weights, with two moments of each
+
+# torch.save writes a zip archive. Its comment, the very end of the file, holds the SHA-256 of all
+# bytes before; to torch.load it is a checkpoint like any other.
+MARK = b"sha256:"
+SEAL_BYTES = len(MARK) + 64
+
+
+class Damaged(Refused):
+    """A checkpoint that is not there, or whose bytes are not those that were written."""
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """What the Trainer saves and loads with: whole files or none, and never any code in them."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any | None = None,  # noqa: ARG002
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(exist_ok=True)
+        buffer = io.BytesIO()  # torch.save to a file hides that the disk is full
+        torch.save(checkpoint, buffer)
+        content = buffer.getbuffer()
+        if content.nbytes > MAX_BYTES - SEAL_BYTES:
+            raise Failed("size", f"a checkpoint of {content.nbytes:,} bytes could not be read.")
+        content[-2:] = SEAL_BYTES.to_bytes(2, "little")  # the length of the archive's comment
+        seal = MARK + hashlib.sha256(content).hexdigest().encode()
+        former = path.with_name(PREVIOUS) if path.name == LAST else None
+        write_atomically(path, lambda file: file.writelines((content, seal)), former=former)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any | None = None,
+        weights_only: bool | None = None,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path), map_location=map_location)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, *, map_location: Any = None) -> dict[str, Any]:
+    """Read a checkpoint with `weights_only=True`: tensors, numbers, strings, lists; no objects.
+
+    Raises:
+        Damaged: missing, or altered since it was written.
+        Refused: too large, or holding anything else.
+    """
+    raw = intact(path)
+    try:
+        checkpoint = torch.load(io.BytesIO(raw), map_location=map_location, weights_only=True)
+    except Exception as error:  # whatever a stranger put together
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))  # torch's own text tells how to trust it
+        what = f"it names {found[1]}" if found else type(error).__name__
+        raise Refused(f"{path}: not a checkpoint: holds more than plain data ({what}).") from None
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise Refused(f"{path}: holds no state_dict.")
+    upgrade(checkpoint)
+    return checkpoint
+
+
+def upgrade(checkpoint: dict[str, Any]) -> None:
+    """Make a checkpoint of before automatic optimization one of today, in place.
+
+    Its steps were counted as those of manual optimization, and the schedule had no state: its place
+    follows from the steps. The loop sets the learning rate that goes with it.
+    """
+    try:
+        loop = checkpoint["loops"]["fit_loop"]
+        manual = loop["epoch_loop.manual_optimization.optim_step_progress"]
+        steps = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
+        if steps["step"]["total"]["completed"] or not manual["total"]["completed"]:
+            return
+        in_all = manual["total"]["completed"]
+        of_epoch = in_all // (checkpoint["epoch"] + 1)
+        for name, count in (("total", in_all), ("current", of_epoch)):
+            steps["step"][name] = {"ready": count, "completed": count}
+            steps["zero_grad"][name] = {"ready": count, "started": count, "completed": count}
+            loop["epoch_loop.scheduler_progress"][name] = {"ready": count, "completed": count}
+            batches = loop["epoch_loop.batch_progress"]  # which counted groups of batches
+            batches[name] = dict.fromkeys(batches[name], count)
+            manual[name] = {"ready": 0, "completed": 0}
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] = in_all
+        (optimizer,) = checkpoint["optimizer_states"]
+        groups = optimizer["param_groups"]
+        checkpoint["lr_schedulers"] = [
+            {
+                "base_lrs": [group["initial_lr"] for group in groups],
+                "last_epoch": in_all,
+                "_step_count": in_all + 1,
+                "_last_lr": [group["lr"] for group in groups],
+                "lr_lambdas": [None for _ in groups],
+            }
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return  # not of a run, or a stranger's: what does not fit is refused where it is used
+
+
+def intact(path: Path) -> bytes:
+    """Read the bytes of a checkpoint: those that were written, as far as its sums can tell.
+
+    Raises:
+        Damaged, Refused: as `read_checkpoint`.
+    """
+    try:
+        raw = read_bytes(path, max_bytes=MAX_BYTES)
+    except FileNotFoundError:
+        raise Damaged(f"{path}: no such checkpoint.") from None
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path}: not a checkpoint that can be read ({error}).") from None
+    seal = raw[-SEAL_BYTES:]
+    sealed = seal.startswith(MARK)
+    digest = hashlib.sha256(memoryview(raw)[:-SEAL_BYTES]).hexdigest() if sealed else ""
+    if sealed and seal != MARK + digest.encode():
+        raise Damaged(f"{path}: damaged; its bytes do not have the SHA-256 at its end.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            records = archive.infolist()
+            packed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
+            if packed or sum(record.file_size for record in records) > len(raw):
+                raise Refused(f"{path}: not a checkpoint: claims more bytes than it has.")
+            # torch does not look at a record's CRC; one by torch.save itself has nothing else.
+            damage = None if sealed else archive.testzip() or archive.comment.decode("latin-1")
+    except Refused:
+        raise
+    except Exception as error:  # not a zip archive, or not in one piece: many kinds
+        raise Damaged(f"{path}: not a checkpoint, or damaged ({reason(error)}).") from None
+    if damage:
+        raise Damaged(f"{path}: damaged; {damage!r} in it is not what was written.")
+    return raw
+
+
+def newest_intact(
+    folder: Path, *, warn: Callable[[str], object]
+) -> tuple[Path, dict[str, Any]] | None:
+    """Read last.ckpt or, where that is damaged, previous.ckpt, with a warning that names both.
+
+    Returns:
+        Which it is, and its content; None where there is neither.
+
+    Raises:
+        Refused: neither is good.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not last.exists() and not previous.exists():
+        return None
+    try:
+        return last, read_run_checkpoint(last)
+    except Damaged as error:
+        if not previous.exists():
+            raise
+        damage = error
+    try:
+        found = previous, read_run_checkpoint(previous)
+    except Refused as error:
+        raise Refused(f"{damage}\n{error}") from None
+    warn(f"{damage} Going on from {previous}.")
+    return found
+
+
+def load_model(run_dir: Path, *, checkpoint: str = "last") -> Classifier:
+    """Build a run's network with its stored weights, in evaluation mode, on the CPU.
+
+    Args:
+        checkpoint: `last`, of the last finished epoch, or `best`, of the best in validation.
+
+    Raises:
+        Refused: no run, no such checkpoint, or weights of another network than the run's.
+    """
+    stored = read_run_checkpoint(checkpoint_path(run_dir, checkpoint))
+    return restore_model(read_config(run_dir), stored)
+
+
+def read_run_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that a run wrote; its `epoch` counts from 0."""
+    stored = read_checkpoint(path, map_location="cpu")
+    epoch = stored.get("epoch")
+    if not isinstance(epoch, int) or epoch < 0:
+        raise Refused(f"{path}: does not say after which epoch it was written.")
+    return stored
+
+
+def restore_model(config: dict[str, Any], checkpoint: dict[str, Any]) -> Classifier:
+    """Build the network of a run's configuration and give it a checkpoint's weights.
+
+    Raises:
+        Refused: it cannot be built, or the weights' names, shapes or types are not its own.
+    """
+    refuse_other_weights(checkpoint["state_dict"], network_without_memory(config).state_dict())
+    model: Classifier = build(config["model"])  # of 32 bits, whatever it was trained with
+    model.load_state_dict(checkpoint["state_dict"])
+    return model.eval()
+
+
+def network_without_memory(config: dict[str, Any]) -> Classifier:
+    """Build the network of a configuration as names and shapes: a false width costs nothing."""
+    from hydra.errors import HydraException
+
+    try:
+        with torch.device("meta"):
+            model: Classifier = build(config["model"])
+    except HydraException as error:
+        raise Refused(f"config.yaml: its model cannot be built ({reason(error)}).") from None
+    return model.double() if config["trainer"]["precision"] == "64-true" else model
+
+
+def refuse_unfit(config: dict[str, Any], checkpoint: dict[str, Any]) -> None:
+    """Refuse to train on from what does not fit the run's network, before anything is written.
+
+    Raises:
+        Refused: weights or an optimizer's moments of another network, or none.
+    """
+    model = network_without_memory(config)
+    refuse_other_weights(checkpoint["state_dict"], model.state_dict())
+    shapes = [weight.shape for weight in model.parameters()]
+    try:
+        (optimizer,) = checkpoint["optimizer_states"]
+        for index, state in optimizer["state"].items():
+            for value in state.values():
+                if value is not None and value.shape not in (shapes[index], ()):
+                    raise ValueError
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        raise Refused(
+            "the checkpoint's optimizer_states do not fit the network of config.yaml."
+        ) from None
+
+
+def refuse_other_weights(weights: dict[str, Any], expected: dict[str, torch.Tensor]) -> None:
+    """Compare stored weights with those of the network that config.yaml describes."""
+    for name in [*expected, *weights]:
+        if name not in weights:
+            raise Refused(f"the checkpoint lacks {name}, which the network of config.yaml has.")
+        if name not in expected:
+            raise Refused(f"the checkpoint has {name}, which the network of config.yaml lacks.")
+        found, wanted = describe(weights[name]), describe(expected[name])
+        if found != wanted:
+            raise Refused(f"{name} is {found} in the checkpoint, {wanted} in config.yaml.")
+        if not weights[name].isfinite().all():
+            raise Refused(f"{name} holds values that are not finite.")
+
+
+def describe(weight: object) -> str:
+    if not isinstance(weight, torch.Tensor) or weight.layout != torch.strided:
+        return "no tensor"
+    return f"{str(weight.dtype).removeprefix('torch.')} {tuple(weight.shape)}"
+
+
+def reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:160]

@@ -1,0 +1,333 @@
+"""One run: from a checked configuration and a claimed directory to its final figures."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import math
+import platform
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
+from torch.utils.tensorboard import SummaryWriter
+
+from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
+from mnist_lab.data.seeding import epoch_seed
+from mnist_lab.data.source import Source, settled
+from mnist_lab.models.means import RunningMeans
+from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
+from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_checkpoint
+from mnist_lab.run.directory import read_epochs
+from mnist_lab.run.fast_loop import FastEpochLoop
+from mnist_lab.run.files import shown_path
+from mnist_lab.settings.config import build, conf_dir
+from mnist_lab.settings.hyperparameters import write_session_end, write_session_start
+from mnist_lab.settings.schema import SCHEMA
+from mnist_lab.ui.console import Console, layer_table, result_table
+from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.signals import Interrupted, signals
+
+if TYPE_CHECKING:
+    from mnist_lab.data.datamodule import MNISTDataModule
+    from mnist_lab.models.classifier import Classifier
+    from mnist_lab.run.directory import Run
+
+Config = dict[str, Any]
+"""A resolved configuration: plain dictionaries, checked against the table of settings."""
+
+DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENOENT, errno.EACCES)
+}
+
+
+# A second thread makes a recipe 1.0 to 1.6 times as fast, and far slower beside a busy core; the
+# README has the figures. A sweep uses further cores for further runs.
+DEFAULT_THREADS = 1
+
+
+def resolved(config: Config) -> Config:
+    """Settle what the configuration leaves open: device, threads, absolute paths, the real source.
+
+    Raises:
+        Refused: a GPU that is not there, arithmetic that the device does not have, no data, or
+            nothing of it left to train on.
+    """
+    data = settled(config["data"])
+    splits = Source.of(data).read()
+    num_val = splits.num_val(data["val_fraction"])
+    trainer = {**config["trainer"], "accelerator": device_kind(config["trainer"]["accelerator"])}
+    refuse_unfit_trainer(
+        trainer,
+        train_batches=math.ceil((len(splits.train_images) - num_val) / data["batch_size"]),
+        val_batches=math.ceil(num_val / EVAL_BATCH_SIZE),
+    )
+    threads = config["threads"] or DEFAULT_THREADS
+    return {**config, "data": data, "trainer": trainer, "threads": threads}
+
+
+def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: int) -> None:
+    """Refuse what only the device and the number of batches can tell."""
+    if trainer["precision"] == "16-mixed" and trainer["accelerator"] == "cpu":
+        raise Refused("trainer.precision=16-mixed: needs a GPU; on a CPU it must be bf16-mixed.")
+    for name, num_batches in (
+        ("limit_train_batches", train_batches),
+        ("overfit_batches", train_batches),
+        ("limit_val_batches", val_batches),
+    ):
+        share = trainer[name]
+        if isinstance(share, float) and share and num_batches and int(share * num_batches) < 1:
+            raise Refused(
+                f"trainer.{name}={share}: leaves none of {num_batches} batches; must be at least "
+                f"{1 / num_batches:.2g}, or a whole number of batches."
+            )
+
+
+def device_kind(accelerator: str) -> str:
+    available = torch.cuda.is_available()
+    if accelerator == "gpu" and not available:
+        raise Refused(
+            "trainer.accelerator=gpu: no GPU that torch can use is here; must be cpu or auto."
+        )
+    return "gpu" if available and accelerator != "cpu" else "cpu"
+
+
+def build_model(config: Config) -> Classifier:
+    """Build the network with the first weights that its seed gives."""
+    torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
+    optimizer = build(config["optimizer"])
+    schedule = build(config["schedule"])
+    model: Classifier = build(config["model"], optimizer=optimizer, schedule=schedule)
+    return model
+
+
+def train(
+    config: Config, run: Run, *, checkpoint: Path | None = None, quiet: bool = False
+) -> dict[str, Any]:
+    """Train, test and record one run; whatever ends it, its status says so.
+
+    Args:
+        config: as `resolved` returns it.
+        checkpoint: the last finished epoch of this run, to go on from.
+        quiet: write train.log only.
+
+    Raises:
+        Failed: NaN, full disk, GPU out of memory or a bug; the log holds the traceback.
+        Interrupted: SIGINT or SIGTERM, obeyed at a batch's end.
+    """
+    run.write_config(config)
+    run.write_status("running", epoch=0 if checkpoint is None else len(read_epochs(run.path)))
+    with Console(run.path / "train.log", quiet=quiet) as console:
+        try:
+            with signals.defer(), num_threads(config["threads"]):
+                parts = build_parts(config, run, console)
+                fit(parts, console, checkpoint)
+                metrics = record(config, run, parts, measure(parts, run, console))
+                run.write_status("finished", epoch=metrics["epochs"])
+                console.print()
+                console.print(result_table(metrics, shown_path(run.path)))
+        except BaseException as error:
+            failure = explain(error, config)
+            with contextlib.suppress(OSError):  # on a full disk that is all that can be done
+                if isinstance(failure, Interrupted):
+                    run.write_status("interrupted", signal=str(failure))
+                else:
+                    run.write_status("failed", reason=failure.reason, message=str(failure))
+                console.log_traceback()
+            raise failure from error
+        return metrics
+
+
+def explain(error: BaseException, config: Config) -> Failed | Interrupted:
+    """Say what an exception means for the run."""
+    if isinstance(error, (Failed, Interrupted)):
+        return error
+    if signals.received:  # Lightning, too, raises at a SIGTERM
+        return Interrupted(signals.received)
+    if isinstance(error, torch.OutOfMemoryError):
+        size = config["data"]["batch_size"]
+        return Failed("oom", f"the GPU's memory is too small for data.batch_size={size}.")
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return Failed("disk", f"{error.strerror}: {error.filename or 'the run directory'}.")
+    text = str(error).splitlines()[0] if str(error) else ""
+    return Failed("error", f"{type(error).__name__}: {text}")
+
+
+@contextlib.contextmanager
+def num_threads(threads: int) -> Iterator[None]:
+    """Have torch use so many CPU threads for the moment."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of."""
+
+    data: MNISTDataModule
+    model: Classifier
+    trainer: Trainer
+    summary: ModelSummary
+    recorder: Record
+    board: SummaryWriter
+
+
+def build_parts(config: Config, run: Run, console: Console) -> Parts:
+    """Build what a run is made of, and print it."""
+    data: MNISTDataModule = build(config["data"], seed=config["seed"])
+    model = build_model(config)
+    summary = ModelSummary(model, max_depth=-1)
+    if config["trainer"]["precision"] == "64-true":
+        model.double()  # Lightning does so after it has read a checkpoint's weights, into 32 bits
+    run.write_status("running", data=data.source.name, data_sha256=data.sha256)
+    write_session_start(run.path, config)
+    board = SummaryWriter(run.path / "tensorboard", purge_step=len(read_epochs(run.path)) + 1)
+    recorder = Record(run, console, board)
+    settings = config["trainer"]
+    trainer: Trainer = build(
+        {**settings, "limit_val_batches": settings["limit_val_batches"] if data.num_val else 0},
+        callbacks=[
+            StopOnSignal(),
+            SeedEpochs(seed=config["seed"]),
+            ProgressBar(console),
+            recorder,
+        ],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=run.path,
+        num_sanity_val_steps=0,
+        logger=False,  # Record writes TensorBoard by epochs, so that runs of any batch size compare
+        enable_progress_bar=False,  # ours asks the device only when it draws
+        enable_model_summary=False,
+        deterministic=True,
+    )
+    describe(console, config, data, summary, run)
+
+    def say(why: str) -> None:
+        console.print(f"{why}: the fast loop has none of it, so this run takes Lightning's own.\n")
+
+    trainer.fit_loop.epoch_loop = FastEpochLoop(
+        trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
+    )
+    return Parts(data, model, trainer, summary, recorder, board)
+
+
+def fit(parts: Parts, console: Console, checkpoint: Path | None) -> None:
+    trainer: Any = parts.trainer
+    trainer.fit(parts.model, datamodule=parts.data, ckpt_path=checkpoint)
+    console.end_bar()
+    if not isinstance(trainer.profiler, PassThroughProfiler):
+        console.print_plain(trainer.profiler.summary())
+
+
+def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
+    """The figures of the last epoch's weights, and what the best epoch's answer to the test split.
+
+    Losses in nats, accuracies 0..1; `gap` is the accuracy on the training images, dropout off, less
+    that on the test images.
+    """
+    console.start_bar("testing", 0)
+    last_epoch = read_epochs(run.path)[-1]
+    figures = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
+    test = evaluate(parts, "test")
+    train = evaluate(parts, "train")
+    if parts.data.num_val and "val/acc" not in figures and parts.trainer.limit_val_batches == 1.0:
+        val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
+        figures |= {"val/loss": val["loss"], "val/acc": val["acc"]}
+    figures |= {"test/loss": test["loss"], "test/acc": test["acc"]}
+    figures |= {"train/loss_eval": train["loss"], "train/acc_eval": train["acc"]}
+    figures["gap"] = train["acc"] - test["acc"]
+    if best_epoch := parts.recorder.best_epoch:
+        figures["val/acc_best"] = parts.recorder.best_acc
+        if best_epoch < last_epoch["epoch"]:
+            weights = read_checkpoint(run.checkpoints / "best.ckpt")["state_dict"]
+            parts.model.load_state_dict(weights)
+            test = evaluate(parts, "test")
+        figures["test/acc_best"] = test["acc"]
+    console.end_bar()
+    return figures
+
+
+def evaluate(parts: Parts, split: str) -> dict[str, float]:
+    """Loss and accuracy over a split, dropout off: the one way in which a run computes them."""
+    loader = parts.data.eval_dataloader(split)
+    (metrics,) = parts.trainer.test(parts.model, dataloaders=loader, verbose=False)
+    return {name.removeprefix("test/"): value for name, value in metrics.items()}
+
+
+def record(config: Config, run: Run, parts: Parts, figures: dict[str, float]) -> dict[str, Any]:
+    """Write the final figures to metrics.json and TensorBoard."""
+    epochs = read_epochs(run.path)
+    best_epoch = parts.recorder.best_epoch
+    metrics = {
+        "schema": SCHEMA,
+        "data": parts.data.source.name,
+        "data_sha256": parts.data.sha256,
+        **{name: config["choices"][name] for name in ("experiment", "model", "optimizer")},
+        "seed": config["seed"],
+        "epochs": len(epochs),
+        "num_params": parts.summary.total_parameters,
+        **{name: round(value, 6) for name, value in figures.items()},
+        **({"best_epoch": best_epoch} if best_epoch else {}),
+        "seconds": round(sum(row["seconds"] for row in epochs), 3),
+        "threads": config["threads"],
+        "device": device_name(config["trainer"]["accelerator"]),
+        "precision": config["trainer"]["precision"],
+        **environment(),
+    }
+    run.write_metrics(metrics)
+    write_session_end(parts.board, metrics)
+    parts.board.add_text("data set", metrics["data"])
+    parts.board.close()
+    return metrics
+
+
+def describe(
+    console: Console, config: Config, data: MNISTDataModule, summary: ModelSummary, run: Run
+) -> None:
+    """Print what is about to run."""
+    choices, threads = config["choices"], config["threads"]
+    counts = ", ".join(f"{len(data.splits[name][0]):,} {name}" for name in data.splits)
+    console.print(f"[bold]data[/]       {data.source.name}: {counts}")
+    console.print(
+        f"[bold]model[/]      {choices['model']}, {summary.total_parameters:,} parameters; "
+        f"{choices['optimizer']}, lr {config['optimizer']['lr']:g}, batch {data.batch_size}, "
+        f"seed {config['seed']}"
+    )
+    console.print(
+        f"[bold]device[/]     {device_name(config['trainer']['accelerator'])}, "
+        f"{threads} thread{'s' if threads > 1 else ''}, {config['trainer']['precision']}"
+    )
+    console.print(f"[bold]directory[/]  {shown_path(run.path)}")
+    console.print()
+    console.print(layer_table(summary))
+    console.print()
+
+
+def device_name(accelerator: str) -> str:
+    return torch.cuda.get_device_name() if accelerator == "gpu" else f"CPU ({platform.machine()})"
+
+
+@functools.cache
+def environment() -> dict[str, str | None]:
+    """Versions and the commit of the code, where it is a git checkout."""
+    commit = None
+    root = conf_dir().parent
+    if (root / ".git").exists():
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        commit = done.stdout.strip() or None
+    packages = ("mnist_lab", "torch", "lightning")
+    versions = {f"{name}_version": version(name) for name in packages}
+    return {"git_commit": commit, "python_version": platform.python_version(), **versions}

@@ -1,0 +1,42 @@
+"""Hydra's own command line, where a verb leaves the work to it: its flags, and its main."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from mnist_lab.settings.config import conf_dir
+from mnist_lab.ui.errors import Refused
+
+
+def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
+    """Parse Hydra's flags and ours.
+
+    Raises:
+        Refused: an unknown flag, or one that would be of no effect here.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.add_argument("--plan", action="store_true")
+    parser.exit_on_error = False
+    try:
+        flags, unknown = parser.parse_known_intermixed_args(list(args))
+    except argparse.ArgumentError as error:
+        raise Refused(f"{error}.") from None
+    if unknown:
+        raise Refused(f"{unknown[0]}: no such flag; mnist-train --help lists them.")
+    for name in ("config-path", "config-name", "config-dir", "package"):
+        if getattr(flags, name.replace("-", "_")) is not None:
+            raise Refused(f"--{name}: there is one configuration, conf/; change its settings.")
+    return flags
+
+
+def hydra_command(args: Sequence[str], task: Any) -> None:
+    """Have Hydra read these arguments and call `task`, or its sweeper, with what it composes."""
+    import hydra
+
+    sys.argv = [sys.argv[0], *args]
+    hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(task)()

@@ -1,0 +1,254 @@
+"""Plots of a comparison: learning curves, the effect of each setting, what accuracy costs."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.transforms import ScaledTranslation
+
+from mnist_lab.settings.hyperparameters import CHOICES
+from mnist_lab.study.comparison import Study, higher_is_better, is_fraction, levels
+from mnist_lab.study.groups import Group, as_typed, short_name
+from mnist_lab.study.statistics import Effect
+from mnist_lab.ui.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKERS = ("o", "s", "^", "D", "v", "P")  # as many as COLORS
+MAX_PANELS = 6
+Rows = Sequence[Mapping[str, float]]
+"""metrics.csv of one run: a row an epoch."""
+
+
+def draw(study: Study, epochs: Mapping[Path, Rows], folder: Path) -> list[Path]:
+    """Write those plots for which there is something to draw, as PNG.
+
+    Args:
+        epochs: of each run in the study's groups, by its directory.
+    """
+    figures = {
+        "learning_curves": curves_figure(study, epochs),
+        "effects": effects_figure(study),
+        "cost": cost_figure(study),
+    }
+    return [
+        save(figure, folder / f"{name}.png")
+        for name, figure in figures.items()
+        if figure is not None
+    ]
+
+
+@styled
+def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
+    """Accuracy and loss by epoch: a line for the mean over seeds, a band from lowest to highest.
+
+    The best settings have colours, the others are grey. The accuracy axis shows the range of the
+    best ones; the loss has a logarithmic axis, on which the others are seen as well.
+    """
+    groups = [*study.groups, *study.unranked]
+    rows = [row for group in groups for r in group.results for row in epochs.get(r.path, ())]
+    if not rows:
+        return None
+    has_val = any("val/acc" in row for row in rows)
+    split, words = ("val", "validation") if has_val else ("train", "training")
+    best = study.groups[: len(COLORS)]
+    columns = 1 if any(len(group.label) > 60 for group in best) else 2
+    height = 3.2 + 0.2 * (len(best) + 1) / columns  # inches: the panels, then the legend
+    figure = Figure(figsize=(10, height), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.set_title(f"{words} accuracy")
+    right.set(title=f"{words} loss (nats)", yscale="log")
+    lines, lowest, highest = [], math.inf, -math.inf
+    for rank, group in reversed([*enumerate(groups)]):
+        color = COLORS[rank] if rank < len(best) else GREY
+        for axes, name in ((left, "acc"), (right, "loss")):
+            curve = by_epoch(group, epochs, f"{split}/{name}")
+            means = [math.fsum(values) / len(values) for values in curve.values()]
+            if not means:
+                continue
+            style = {"color": color, "zorder": 3 if rank < len(best) else 1}
+            marker = "o" if len(means) == 1 else None
+            width = 1.8 if rank < len(best) else 0.8
+            axes.plot([*curve], means, marker=marker, linewidth=width, **style)
+            if rank < len(best):
+                low, high = map(min, curve.values()), map(max, curve.values())
+                axes.fill_between([*curve], [*low], [*high], alpha=0.15, linewidth=0, **style)
+                if name == "acc":
+                    lowest, highest = min(lowest, *means), max(highest, *means)
+        if rank < len(best):
+            lines.append(Line2D([], [], color=color, label=f"{rank + 1}. {group.label}"))
+    lines.reverse()
+    if len(groups) > len(best):
+        lines.append(Line2D([], [], color=GREY, label=f"{len(groups) - len(best)} others"))
+    if highest > lowest:
+        margin = 0.08 * (highest - lowest)
+        left.set_ylim(lowest - margin, min(1 + margin / 2, highest + margin))
+    write_percent(left)
+    plain_numbers(right, "y")
+    for axes in (left, right):
+        count_epochs(axes)
+    figure.legend(
+        handles=lines,
+        title=f"settings by {study.metric}; line: mean of the seeds, band: lowest to highest",
+        loc="outside lower left",
+        ncols=columns,
+        alignment="left",
+    )
+    return figure
+
+
+def by_epoch(group: Group, epochs: Mapping[Path, Rows], name: str) -> dict[int, list[float]]:
+    """The finite values of a group's runs after each epoch."""
+    values = defaultdict(list)
+    for result in group.results:
+        for row in epochs.get(result.path, ()):
+            if math.isfinite(row.get(name, math.nan)) and math.isfinite(row.get("epoch", math.nan)):
+                values[int(row["epoch"])].append(row[name])
+    return dict(sorted(values.items()))
+
+
+@styled
+def effects_figure(study: Study) -> Figure | None:
+    """A panel for each setting: the mean at each level over the others, and the settings behind."""
+    effects = {
+        name: effect
+        for name, effect in study.effects.items()
+        if any(level.mean is not None for level in effect.levels.values())
+    }
+    shown_effects = list(effects.items())[:MAX_PANELS]
+    if not shown_effects:
+        return None
+    widths = [max(2.0, len(effect.levels)) for _, effect in shown_effects]
+    figure = Figure(figsize=(min(14, 1.6 + 1.1 * sum(widths)), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes, (name, effect) in zip(panels, shown_effects, strict=True):
+        effect_panel(axes, name, effect, study)
+    panels[0].set_ylabel(study.metric)
+    if is_fraction(study.metric):
+        write_percent(panels[0])
+    figure.suptitle(
+        f"{study.metric}: mean at each level over the other settings (blue), and each row (grey)",
+        x=0.01,
+        ha="left",
+        fontsize=10,
+    )
+    return figure
+
+
+def effect_panel(axes: Axes, name: str, effect: Effect, study: Study) -> None:
+    numeric = all(isinstance(level, (int, float)) for level in effect.levels)
+    for x, level in enumerate(levels(effect)):
+        means = [g.mean(study.metric) for g in study.groups if g.settings.get(name) == level]
+        spots = [mean for mean in means if mean is not None]
+        # Beside the mean, and spread a little, so that equal values are seen.
+        places = [x - 0.2 + 0.03 * (i % 5 - 2) for i in range(len(spots))]
+        axes.plot(places, spots, "o", color=GREY, markersize=3.5, zorder=2)
+    points = [(x, effect.levels[level].mean) for x, level in enumerate(levels(effect))]
+    known = [(x, mean) for x, mean in points if mean is not None]
+    axes.plot(*zip(*known, strict=True), "o-" if numeric else "o", color=BLUE, zorder=3)
+    for (x, mean), (_, following) in zip(known, [*known[1:], known[-1]], strict=True):
+        text = f"{100 * mean:.2f}" if is_fraction(study.metric) else f"{mean:.3g}"
+        beside = (6, -12 if numeric and following > mean else 5)  # off the line to the next
+        axes.annotate(text, (x, mean), beside, textcoords="offset points", color=BLUE)
+    axes.set_title(short_name(name))
+    names = [as_typed(level) for level in levels(effect)]
+    slanted: Any = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 12 else {}
+    axes.set_xticks(range(len(points)), names, **slanted)
+    axes.set_xlim(-0.5, len(points) - 0.35)
+    axes.grid(visible=False, axis="x")
+    axes.margins(y=0.12)
+
+
+@styled
+def cost_figure(study: Study) -> Figure | None:
+    """The metric against the number of parameters and against the seconds of training."""
+    if len(study.groups) < 2:
+        return None
+    kinds, kind_name = kinds_of(study)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, cost, title in (
+        (left, "num_params", "parameters"),
+        (right, "seconds", "seconds of training"),
+    ):
+        cost_panel(axes, study, kinds, cost)
+        axes.set_xlabel(title)
+    left.set_ylabel(study.metric)
+    if is_fraction(study.metric):
+        write_percent(left)
+    dots: Any = {"linestyle": ""}
+    handles = [
+        Line2D([], [], color=color, marker=marker, label=f"{kind_name}{kind}", **dots)
+        for kind, color, marker in zip(dict.fromkeys(kinds), COLORS, MARKERS, strict=False)
+    ]
+    dots |= {"marker": "o", "markerfacecolor": "none", "markersize": 11}
+    handles += [
+        Line2D([], [], color=INK, label=f"best: {study.groups[0].label}", **dots),
+        Line2D([], [], color=GREY, linestyle="--", label="best at this cost or less"),
+        Line2D([], [], color=INK, linewidth=0.9, label="lowest to highest seed"),
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    return figure
+
+
+def kinds_of(study: Study) -> tuple[list[str], str]:
+    """What colours the points: a choice that varies, else the setting of the largest effect."""
+    names = sorted(study.effects, key=lambda name: name not in CHOICES)
+    for name in names:
+        kinds = [as_typed(group.settings.get(name)) for group in study.groups]
+        if name in study.names and 2 <= len(set(kinds)) <= len(COLORS):
+            return kinds, f"{short_name(name)}="
+    return ["setting"] * len(study.groups), ""
+
+
+def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> None:
+    order = list(dict.fromkeys(kinds))
+    # Kinds stand beside each other, a few points apart, where all of them cost the same.
+    pairs = {(group.mean(cost), kind) for group, kind in zip(study.groups, kinds, strict=True)}
+    apart = 5 / 72 if len({x for x, _ in pairs}) < len(pairs) else 0
+    found = []
+    for rank, (group, kind) in enumerate(zip(study.groups, kinds, strict=True)):
+        x, values = group.mean(cost), [*group.runs(study.metric).values()]
+        if x is None:
+            continue
+        y = math.fsum(values) / len(values)
+        found.append((x, y))
+        number = order.index(kind)
+        aside = apart * (number - (len(order) - 1) / 2)
+        place = axes.transData + ScaledTranslation(aside, 0, axes.figure.dpi_scale_trans)
+        style: Any = {"color": COLORS[number], "transform": place}
+        axes.plot([x, x], [min(values), max(values)], linewidth=0.9, alpha=0.6, **style)
+        axes.plot(x, y, MARKERS[number], markersize=5, zorder=3, **style)
+        if rank == 0:
+            style["color"] = INK
+            axes.plot(x, y, "o", markerfacecolor="none", markersize=11, zorder=4, **style)
+    better = max if higher_is_better(study.metric) else min
+    frontier = [better(y for other, y in found if other <= x) for x, _ in sorted(found)]
+    axes.step([x for x, _ in sorted(found)], frontier, "--", where="post", color=GREY, zorder=1)
+    costs = [x for x, _ in found]
+    if costs and min(costs) > 0 and max(costs) > 10 * min(costs):
+        axes.set_xscale("log")
+        plain_numbers(axes, "x")
+    elif cost == "num_params":
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    # What stands aside has coordinates of its own, which the axes would not make room for.
+    values = [value for group in study.groups for value in group.runs(study.metric).values()]
+    axes.margins(x=0.07)
+    axes.update_datalim([(x, y) for x in costs for y in (min(values), max(values))])
+    axes.autoscale_view()
+
+
+def plain_numbers(axes: Axes, which: str) -> None:
+    """Write 0.2 and 10,000 on a logarithmic axis, not powers of ten."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())

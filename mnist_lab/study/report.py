@@ -1,0 +1,231 @@
+"""A study as text: a table for people, Markdown, CSV or JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mnist_lab.run.files import csv_table
+from mnist_lab.study import statistics
+from mnist_lab.study.comparison import LEVEL, Study, higher_is_better, is_fraction, levels
+from mnist_lab.study.groups import Group, as_typed, short_name
+from mnist_lab.study.results import Result
+
+FORMATS = ("table", "csv", "json", "markdown")
+TEST = "test/acc"  # shown beside whatever ranks
+PERCENT = f"{100 * LEVEL:g} %"
+
+
+def record(group: Group, study: Study) -> dict[str, Any]:
+    """The values of a row, as fractions, nats and seconds; None where there is none."""
+    runs = group.runs(study.metric)
+    num_params = group.mean("num_params")
+    summary: dict[str, Any] = {"n": 0, **dict.fromkeys(("mean", "sd", "low", "high"))}
+    if runs:
+        summary = dataclasses.asdict(statistics.summary(runs.values(), level=LEVEL))
+    return {
+        "rank": study.groups.index(group) + 1 if group in study.groups else None,
+        "label": group.label,
+        "settings": dict(group.settings),
+        **summary,
+        TEST: group.mean(TEST),
+        "num_params": int(num_params) if num_params and num_params.is_integer() else num_params,
+        "seconds": group.mean("seconds"),
+        "values": {str(seed): value for seed, value in sorted(runs.items())},
+    }
+
+
+def records(study: Study) -> list[dict[str, Any]]:
+    return [record(group, study) for group in (*study.groups, *study.unranked)]
+
+
+def extra_columns(study: Study) -> list[str]:
+    """What is shown beside the metric: test accuracy and costs, as far as any run has them."""
+    groups = (*study.groups, *study.unranked)
+    return [
+        name
+        for name in (TEST, "num_params", "seconds")
+        if name != study.metric and any(group.mean(name) is not None for group in groups)
+    ]
+
+
+def csv_text(study: Study) -> str:
+    """A header and a row for each setting, under the names by which it is set."""
+    extra = extra_columns(study)
+    interval = [f"ci{100 * LEVEL:g}_{end}" for end in ("low", "high")]
+    header = ["rank", *study.names, "n", study.metric, "sd", *interval, *extra]
+    rows = []
+    for row in records(study):
+        settings = [row["settings"].get(name) for name in study.names]
+        values = [row[name] for name in ("n", "mean", "sd", "low", "high", *extra)]
+        rows.append([row["rank"], *settings, *values])
+    return csv_table(header, rows)
+
+
+def json_text(study: Study, remarks: Sequence[str]) -> str:
+    """Everything; null stands for what is unknown and for what is not finite."""
+    whole = {
+        "metric": study.metric,
+        "higher_is_better": higher_is_better(study.metric),
+        "level": LEVEL,
+        "settings": records(study),
+        "baseline": study.ranking.baseline,
+        "may_be_best": study.ranking.contenders,
+        "comparisons": [
+            {
+                **dataclasses.asdict(comparison.gain),
+                "best": comparison.best,
+                "other": comparison.other,
+                "p_holm": comparison.p,
+                "num_comparisons": comparison.num_comparisons,
+                "separated": comparison.separated,
+            }
+            for comparison in study.ranking.comparisons
+        ],
+        "verdict": study.verdict,
+        "effects": {
+            name: {
+                "levels": [
+                    {"level": level, **dataclasses.asdict(effect.levels[level])}
+                    for level in levels(effect)
+                ],
+                "balanced": effect.balanced,
+                "num_left_out": effect.num_left_out,
+            }
+            for name, effect in study.effects.items()
+        },
+        "unfinished": [
+            {
+                "path": str(result.path),
+                **{name: getattr(result, name) for name in ("state", "epoch", "reason", "message")},
+            }
+            for result in study.unfinished
+        ],
+        "remarks": list(remarks),
+        "notes": study.notes,
+    }
+    return json.dumps(finite(whole), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """JSON knows no NaN: null in its place."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def number(metric: str, value: float | None) -> str:
+    """As a person reads it: percent, nats, parameters or seconds; the unit stands in the header."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return "diverged"
+    if metric == "num_params":
+        return f"{value:,.0f}"
+    if metric == "seconds":
+        return f"{value:.1f}"
+    return f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.4f}"
+
+
+def header(metric: str) -> str:
+    if metric == "num_params":
+        return "params"
+    return f"{metric} %" if is_fraction(metric) else metric
+
+
+def starred(study: Study) -> tuple[str, ...]:
+    """Labels of the rows that may be the best, where these are several."""
+    possible = study.ranking.contenders
+    return possible if len(possible) > 1 else ()
+
+
+def table_rows(study: Study) -> list[list[str]]:
+    """The table for people, its header first. A star marks what may be the best."""
+    metric, extra = study.metric, extra_columns(study)
+    settings = [short_name(name) for name in study.names]
+    rows = [["#", *settings, "n", header(metric), "sd", f"{PERCENT} interval", *map(header, extra)]]
+    for row in records(study):
+        star = "*" if row["label"] in starred(study) else ""
+        low, high = number(metric, row["low"]), number(metric, row["high"])
+        rows.append(
+            [
+                f"{row['rank'] or '-'}{star}",
+                *(as_typed(row["settings"].get(name)) for name in study.names),
+                str(row["n"]),
+                number(metric, row["mean"]),
+                number(metric, row["sd"]),
+                "-" if row["low"] is None else f"{low} to {high}",
+                *(number(name, row[name]) for name in extra),
+            ]
+        )
+    return rows
+
+
+def effect_rows(study: Study) -> list[list[str]]:
+    """A row for each setting that varies: its levels with their means, and what to beware of."""
+    unit = " %" if is_fraction(study.metric) else ""
+    rows = []
+    for name, effect in study.effects.items():
+        means = [
+            f"{as_typed(level)}: {number(study.metric, mean)}{unit}"
+            for level in levels(effect)
+            if (mean := effect.levels[level].mean) is not None
+        ]
+        if not means:
+            means = ["- (no combination of the other settings was run with all of its values)"]
+        elif effect.num_left_out:
+            means.append(f"({effect.num_left_out} runs left out: their combination lacks a value)")
+        elif not effect.balanced:
+            means.append("(not the same number of runs everywhere)")
+        rows.append([short_name(name), "   ".join(means)])
+    return rows
+
+
+def unfinished_line(result: Result) -> str:
+    of = result.settings.get("trainer.max_epochs")
+    epochs = f"after epoch {result.epoch}" + (f" of {of}" if of else "")
+    why = ": ".join(part for part in (result.reason, result.message) if part)
+    return f"{result.state} {epochs}: {result.path}" + (f" ({why})" if why else "")
+
+
+def aligned(rows: Sequence[Sequence[str]], *, num_left: int) -> str:
+    """Columns of equal width: the first ones to the left, the others, numbers, to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = enumerate(zip(row, widths, strict=True))
+        text = (cell.ljust(w) if i < num_left else cell.rjust(w) for i, (cell, w) in cells)
+        lines.append("  ".join(text).rstrip())
+    return "\n".join(lines)
+
+
+def piped(rows: Sequence[Sequence[str]], *, num_left: int) -> str:
+    """A Markdown table; the first row is its header."""
+    rule = [":--" if i < num_left else "--:" for i in range(len(rows[0]))]
+    escaped = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (escaped[0], rule, *escaped[1:]))
+
+
+def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str:
+    """Warnings, the table, what did not finish, the answer and the effects."""
+    table = piped if markdown else aligned
+
+    def listed(lines: Iterable[str]) -> str:
+        return "\n".join(f"- {line}" if markdown else line for line in lines)
+
+    parts = [listed(study.notes)]
+    if study.groups or study.unranked:
+        parts.append(table(table_rows(study), num_left=1 + len(study.names)))
+    if starred(study):
+        parts.append("\\* may be the best" if markdown else "* may be the best")
+    parts.append(listed([*map(unfinished_line, study.unfinished), *remarks]))
+    parts.append(listed(study.verdict) or "No run has finished yet.")
+    if study.effects:
+        title = ["effect of", f"mean {study.metric} over the other settings"]
+        parts.append(table([title, *effect_rows(study)], num_left=2))
+    return "\n\n".join(part for part in parts if part) + "\n"

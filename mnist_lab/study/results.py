@@ -1,0 +1,154 @@
+"""Runs read back to be compared: found below any folder, whatever state they are in. No torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.run.directory import read_config, read_json, read_metrics, read_state, read_status
+from mnist_lab.settings.hyperparameters import Value, hyperparameters
+from mnist_lab.ui.errors import Refused
+
+STATES = ("running", "finished", "failed", "interrupted", "crashed")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has to say.
+
+    Attributes:
+        state: one of STATES.
+        epoch: finished epochs.
+        reason: why it failed: `nan`, `disk`, ...
+        message: the line that it failed with.
+        updated: when it last wrote its state, ISO 8601.
+        seed: None for a run that ended before it wrote its settings.
+        settings: by flat name, without the seed; empty if it ended before it wrote them.
+        metrics: the final ones, numbers only; empty unless it finished.
+        digest: SHA-256 of its images, if it got as far as reading them.
+    """
+
+    path: Path
+    state: str
+    epoch: int = 0
+    reason: str = ""
+    message: str = ""
+    updated: str = ""
+    seed: int | None = None
+    settings: dict[str, Value] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def diverged(self) -> bool:
+        """Failed by the fault of its settings, not of the machine: that counts against them."""
+        return self.state == "failed" and self.reason == "nan"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts job 9 before job 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def run_directories(folder: Path) -> Iterator[Path]:
+    """Run directories at or below a folder, in the order of their names; links are not followed."""
+    for path, names, files in os.walk(folder):
+        if {"status.json", "config.yaml"} & {*files}:
+            names.clear()
+            yield Path(path)
+        names[:] = sorted((name for name in names if not name.startswith(".")), key=natural)
+
+
+def read_results(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:
+    """Read every run at or below the folders, in order; a run that is found twice counts once.
+
+    Returns:
+        The runs, and a line for each directory that cannot be read as one, and for each sweep with
+        jobs that have not begun.
+
+    Raises:
+        Refused: a folder is not there, or no run lies in any of them.
+    """
+    paths: dict[Path, Path] = {}
+    remarks = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise Refused(f"{folder}: no such directory; name a run, a sweep or a folder of them.")
+        found = list(run_directories(folder))
+        if not found and len(folders) > 1:
+            remarks.append(f"{folder}: no run lies in it.")
+        for path in found:
+            paths.setdefault(path.resolve(), path)
+    if not paths:
+        raise Refused(f"{' '.join(map(str, folders))}: no run lies in it; mnist-train makes some.")
+    results = []
+    for path in paths.values():
+        try:
+            results.append(read_result(path))
+        except Refused as error:
+            remarks.append(str(error))
+    for parent in dict.fromkeys(path.parent for path in paths.values()):
+        remarks += jobs_to_come(parent)
+    return results, remarks
+
+
+def jobs_to_come(folder: Path) -> list[str]:
+    """A line if the folder is a sweep with jobs that have not begun."""
+    if not (folder / "sweep.json").exists():
+        return []
+    try:
+        jobs = read_json(folder / "sweep.json").get("jobs")
+    except Refused as error:
+        return [str(error)]
+    names = [*jobs] if isinstance(jobs, dict) else []
+    num_waiting = sum(not (folder / name / "status.json").exists() for name in names)
+    return [f"{folder}: {num_waiting} of {len(names)} jobs have not begun."] if num_waiting else []
+
+
+def read_result(path: Path) -> Result:
+    """Read one run directory.
+
+    Raises:
+        Refused: it is damaged, or another program's.
+    """
+    state = read_state(path)
+    if state == "crashed":
+        state = read_state(path)  # it may have finished between a look at its status and its lock
+    if state not in STATES:
+        raise Refused(f"{path / 'status.json'}: state {state!r} is none that a run has.")
+    status = read_status(path)
+    epoch = status.get("epoch")
+    result = Result(
+        path=path,
+        state=state,
+        epoch=epoch if isinstance(epoch, int) else 0,
+        reason=str(status.get("reason", "")),
+        message=str(status.get("message", status.get("signal", ""))),
+        updated=str(status.get("updated", "")),
+        digest=str(status.get("data_sha256", "")),
+    )
+    if state != "finished" and not (path / "config.yaml").exists():
+        return result
+    settings = hyperparameters(read_config(path))
+    seed = settings.pop("seed", None)
+    if not isinstance(seed, int):
+        raise Refused(f"{path / 'config.yaml'}: holds no seed.")
+    metrics = numbers(read_metrics(path)) if state == "finished" else {}
+    if state == "finished" and not metrics:
+        raise Refused(f"{path / 'metrics.json'}: holds no metrics.")
+    return replace(result, seed=seed, settings=settings, metrics=metrics)
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Keep the metrics that runs can be compared by, dropping names, versions and counters."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and ("/" in name or name in ("gap", "num_params", "seconds"))
+    }
