@@ -11,8 +11,7 @@ import numpy as np
 from mnist_lab.console import Screen, progress_bar
 from mnist_lab.errors import Failed, Refused
 from mnist_lab.prediction import Prediction, as_csv, as_json, as_table
-from mnist_lab.run_data import RunData
-from mnist_lab.stored import StoredRun, add_checkpoint, paths_and_overrides
+from mnist_lab.stored import RunData, StoredRun, add_checkpoint, paths_and_overrides
 from mnist_lab.verb import Parser, verb, whole
 
 EXAMPLES = """\
@@ -110,15 +109,14 @@ def test_items(
     Raises:
         Refused: there are not so many.
     """
-    splits = data.read()
-    total = len(splits.test_images)
+    total = len(data.splits.test_images)
     for index in indices:
         if not 0 <= index < total:
             raise Refused(f"--index {index}: the test split has the images 0 to {total - 1}.")
     if num_random is not None and not 1 <= num_random <= total:
         raise Refused(f"--random {num_random}: must be a whole number from 1 to {total}.")
     drawn = np.random.default_rng(seed).choice(total, num_random or 0, replace=False).tolist()
-    return [Prediction.of_test_item(splits, index) for index in [*indices, *drawn]]
+    return [Prediction.of_test_item(data.splits, index) for index in [*indices, *drawn]]
 
 
 def ask(
