@@ -276,5 +276,5 @@ def test_gpus_are_filled_evenly_and_share_the_cores():
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
     }
-    with pytest.raises(Refused, match="up to 4"):
+    with pytest.raises(Refused, match="at most 4"):
         gpu(["0", "1"], slots=5, jobs_per_device=2)
