@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 from collections.abc import Sequence
@@ -116,7 +115,7 @@ def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
         for result in group.results:
             try:
                 epochs[result.path] = read_epochs(result.path)
-            except (Refused, csv.Error) as error:
+            except Refused as error:
                 print(f"{error} Its curve is not drawn.", file=sys.stderr)
     if folder.is_symlink() and not asked:  # a stranger's sweep must not lead out of itself
         print(f"No plots: {folder}: a symbolic link; --out FOLDER names another", file=sys.stderr)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.evaluation.tables import class_table, metric_table, pair_table, print_list
 from mnist_lab.run.directory import is_held, read_epochs, read_json
 from mnist_lab.run.files import write_csv, write_json
-from mnist_lab.run.images import RunData, data_seen, other_data
-from mnist_lab.run.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
 from mnist_lab.settings.config import choices
 from mnist_lab.ui.console import Screen, progress_bar
 from mnist_lab.ui.errors import Failed, Refused
@@ -97,17 +96,17 @@ def find_data(
     if name is None:
         data = runs[0].data(overrides)
         for run in runs[1:]:
-            if data_seen(run.path) != data.sha256:
+            if run.data_sha256 != data.splits.sha256:
                 raise Refused(
                     f"{run.path}: trained on other images than {runs[0].path}; "
                     "--data NAME says which to judge both by."
                 )
     else:
-        found = [other_data(run.path, run.config, name, overrides, split=split) for run in runs]
+        found = [run.other_data(name, overrides, split=split) for run in runs]
         data = next((each for each in found if not each.own), found[0])
     if split != "test" and len({splitting(run.config) for run in runs}) > 1:
         raise Refused(f"--split {split}: the runs split their images differently; use test.")
-    if split == "val" and not data.num_val:
+    if split == "val" and not data.splits.num_val(data.node["val_fraction"]):
         raise Refused("--split val: the run has no validation images (data.val_fraction=0).")
     return data
 
@@ -125,9 +124,9 @@ def claim_folder(runs: Sequence[StoredRun], data: RunData, *, split: str) -> Pat
     parts += [split] if split != "test" else []
     parts += [runs[0].checkpoint] if runs[0].checkpoint != "last" else []
     folder = runs[0].path / "evaluation" / "-".join(parts)
-    earlier = folder / "metrics.json"
-    if not data.own and earlier.exists() and read_json(earlier).get("data_sha256") != data.sha256:
-        folder = folder.with_name(f"{folder.name}-{data.sha256[:8]}")  # two sets of one name
+    earlier, sha256 = folder / "metrics.json", data.splits.sha256
+    if not data.own and earlier.exists() and read_json(earlier).get("data_sha256") != sha256:
+        folder = folder.with_name(f"{folder.name}-{sha256[:8]}")  # two sets of one name
     for other in runs[1:]:
         folder /= f"against_{other.name.replace('/', '_')}"
     try:
@@ -160,7 +159,7 @@ def evaluate(
     answers = ask(model, images, split)
     metrics = {
         "data": data.name,
-        "data_sha256": data.sha256,
+        "data_sha256": data.splits.sha256,
         "class_names": data.class_names,
         "split": split,
         "checkpoint": run.checkpoint,
@@ -230,7 +229,7 @@ def evaluate_pair(
         "a": str(runs[0].path),
         "b": str(runs[1].path),
         "data": data.name,
-        "data_sha256": data.sha256,
+        "data_sha256": data.splits.sha256,
         "split": split,
         "checkpoint": runs[0].checkpoint,
         "epoch_a": epoch_a,

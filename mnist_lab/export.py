@@ -14,8 +14,7 @@ import numpy as np
 
 from mnist_lab.run.directory import read_metrics, read_state
 from mnist_lab.run.files import write_bytes, write_json
-from mnist_lab.run.images import RunData, data_seen, trial_data
-from mnist_lab.run.stored import StoredRun, add_runs, stored_runs
+from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
 from mnist_lab.ui.console import Screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.verb import Parser, verb
@@ -56,7 +55,7 @@ def export_command(args: Sequence[str]) -> None:
     )
     add_runs(parser)
     (run,), overrides = stored_runs(parser.parsed(args))
-    data = trial_data(run.path, run.config, overrides)
+    data = run.trial_data(overrides)
     screen = Screen(highlight=False, markup=False, soft_wrap=True)
     if run.caveat:
         screen.print(run.caveat)
@@ -88,7 +87,7 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
         "model.onnx": onnx_file(program, metadata),
         "model.pt2": torch_file(program, metadata),
     }
-    images = data.read().test_images[:NUM_CHECKED]
+    images = data.splits.test_images[:NUM_CHECKED]
     expected = np.exp(log_probs(model, torch.from_numpy(images).unsqueeze(1)))
     answers = {
         "model.onnx": onnx_file_probs(files["model.onnx"], images, threads=run.threads),
@@ -131,7 +130,7 @@ def model_card(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> 
         "output": "probs: float32 (n, 10), probabilities in the order of class_names",
         "class_names": run.class_names,
         "data": run.config["data"]["name"],
-        "data_sha256": data.sha256 if data.own else data_seen(run.path),
+        "data_sha256": data.splits.sha256 if data.own else run.data_sha256,
         "run": run.name,
         "experiment": chosen.get("experiment"),
         "model": chosen.get("model"),

@@ -31,7 +31,6 @@ from mnist_lab.predict import predict_command
 from mnist_lab.run.checkpoints import load_model
 from mnist_lab.run.directory import Run, locate, read_epochs, read_metrics, read_status
 from mnist_lab.run.files import write_json
-from mnist_lab.run.images import other_data
 from mnist_lab.run.stored import StoredRun
 from mnist_lab.settings.config import choices
 from mnist_lab.ui.errors import Refused
@@ -328,12 +327,12 @@ def test_other_images_are_refused_when_the_run_was_trained_on_them(
 
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["data"] |= {"root": str(tmp_path / "gone"), "download": False}
-    data = other_data(run, config, "idx_folder", [f"data.root={small}"], split="test")
+    asked = StoredRun(run, config, "last")
+    data = asked.other_data("idx_folder", [f"data.root={small}"], split="test")
     assert "it may have been trained on some" in str(data.note)
-    others = [StoredRun.find(run, checkpoint="last")]
-    assert claim_folder(others, data, split="test") == run / "evaluation/idx_folder"
-    namesake = replace(data, sha256="0123456789")
-    assert claim_folder(others, namesake, split="test") == run / "evaluation/idx_folder-01234567"
+    assert claim_folder([asked], data, split="test") == run / "evaluation/idx_folder"
+    namesake = replace(data, splits=replace(data.splits, sha256="0123456789"))
+    assert claim_folder([asked], namesake, split="test") == run / "evaluation/idx_folder-01234567"
 
     leak = tmp_path / "leak"
     leak.mkdir()

@@ -7,14 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torchmetrics import Metric
-from torchmetrics.classification import (
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
 
 from mnist_lab.evaluation.answers import Answers
 from mnist_lab.evaluation.proportions import calibration, mcnemar, wilson
@@ -35,18 +27,14 @@ def split_metrics(answers: Answers, *, split: str) -> dict[str, Any]:
     loss = -answers.log_probs[np.arange(len(labels)), labels].mean()
     low, high = wilson(int(correct.sum()), len(labels), level=LEVEL)
     reliability = calibration(answers.confidence, correct, num_bins=NUM_BINS)
-    predictions = torch.from_numpy(answers.predictions), torch.from_numpy(labels)
+    confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
+    np.add.at(confusion, (labels, answers.predictions), 1)
+    hits, labelled, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
 
-    def by_class(metric: Metric) -> list[Any]:
-        return metric(*predictions).tolist()  # type: ignore[no-any-return]
+    def shares(hits: np.ndarray, counts: np.ndarray) -> list[float | None]:
+        pairs = zip(hits.tolist(), counts.tolist(), strict=True)
+        return [round(hit / count, 6) if count else None for hit, count in pairs]
 
-    confusion = by_class(MulticlassConfusionMatrix(NUM_CLASSES))
-    num_labelled, num_predicted = np.sum(confusion, axis=1), np.sum(confusion, axis=0)
-    tables = {
-        "precision": (MulticlassPrecision, num_predicted),
-        "recall": (MulticlassRecall, num_labelled),
-        "f1": (MulticlassF1Score, num_labelled + num_predicted),
-    }
     metrics = {
         "num_images": len(labels),
         "num_mistakes": len(answers.mistakes),
@@ -55,16 +43,10 @@ def split_metrics(answers: Answers, *, split: str) -> dict[str, Any]:
         "acc_low": low,
         "acc_high": high,
         "calibration_error": reliability.error,
-        **{
-            name: [
-                round(value, 6) if count else None
-                for value, count in zip(
-                    by_class(metric(NUM_CLASSES, average=None)), counts, strict=True
-                )
-            ]
-            for name, (metric, counts) in tables.items()
-        },
-        "confusion": confusion,
+        "precision": shares(hits, predicted),
+        "recall": shares(hits, labelled),
+        "f1": shares(2 * hits, labelled + predicted),
+        "confusion": confusion.tolist(),
         "reliability": [asdict(each) for each in reliability.bins],
     }
     return {f"{split}/{name}": value for name, value in metrics.items()}

@@ -1,6 +1,6 @@
 """Stored runs as a verb opens them: what its command line names, networks, images, class names.
 
-Torch is imported only to build a network.
+Torch is imported only to build a network or to split the images.
 """
 
 from __future__ import annotations
@@ -12,14 +12,63 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.run.directory import checkpoint_path, locate, read_config, read_epochs, read_state
-from mnist_lab.run.images import RunData, own_data
-from mnist_lab.ui.console import printable
+from mnist_lab.data.source import Source, Splits
+from mnist_lab.run.directory import (
+    checkpoint_path,
+    locate,
+    read_config,
+    read_epochs,
+    read_state,
+    read_status,
+)
+from mnist_lab.settings.config import build, checked, compose
+from mnist_lab.settings.table import SETTINGS, nearest
+from mnist_lab.ui.console import printable, show_download
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
+    from mnist_lab.data.datamodule import MNISTDataModule
     from mnist_lab.models.classifier import Classifier
+
+# What a command line may say about stored or other images; how they are split is the run's affair.
+OPEN = ("data.root", "data.folder", "data.download")
+SPLITTING = ("batch_size", "val_fraction", "shuffle_split", "max_shift")
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Images that were found, read and checked, and how the run divides them.
+
+    Attributes:
+        node: the group `data` of a configuration, to build from.
+        seed: of the run: draws the same validation images again.
+        own: these are the images that the run was trained on.
+        note: what to know before the metrics are read, or None.
+    """
+
+    node: dict[str, Any]
+    splits: Splits
+    seed: int
+    own: bool
+    note: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.node["name"])
+
+    @property
+    def class_names(self) -> list[str]:
+        return [printable(name) for name in self.node["class_names"]]
+
+    def load(self) -> MNISTDataModule:
+        data: MNISTDataModule = build(self.node, seed=self.seed)
+        return data
+
+
+def read(node: dict[str, Any]) -> Splits:
+    """Find and read what a `data` node names."""
+    return Source.of(node).find(progress=show_download).read()
 
 
 @dataclass(frozen=True)
@@ -68,9 +117,82 @@ class StoredRun:
             return None
         return f"{self.path}: {state}, with {len(read_epochs(self.path))} epochs done."
 
+    @property
+    def data_sha256(self) -> str | None:
+        """Of the images that the run began with, where it got so far."""
+        seen = read_status(self.path).get("data_sha256")
+        return None if seen is None else str(seen)
+
     def data(self, overrides: Sequence[str] = ()) -> RunData:
-        """The images that the run was trained on; see `own_data`."""
-        return own_data(self.path, self.config, overrides)
+        """Find the images of the run again, `data.root=...` telling where they are now.
+
+        Raises:
+            Refused: they are not there, or others are.
+        """
+        node = dict(self.config["data"])
+        for text in overrides:
+            name, _, value = text.partition("=")
+            if name not in OPEN:
+                raise Refused(f"{text}: cannot differ from the run's; {nearest(name, OPEN)}")
+            if name == "data.download" and value not in ("true", "false"):
+                raise Refused(f"{text}: must be {SETTINGS[name].allowed}.")
+            plain = {"true": True, "false": False} if name == "data.download" else {"null": None}
+            node[name.removeprefix("data.")] = plain.get(value, value)
+        splits = read(node)
+        if self.data_sha256 not in (None, splits.sha256):
+            raise Refused(
+                f"data.root={node['root'] or 'null'}: these are not the images that the run was "
+                f"trained on (their SHA-256 differs); --data {node['name']} takes them as other "
+                "images."
+            )
+        return RunData(node, splits, seed=self.config["seed"], own=True)
+
+    def other_data(self, name: str, overrides: Sequence[str] = (), *, split: str) -> RunData:
+        """Take another data set, by its name in conf/data, unless the run was trained on it.
+
+        Raises:
+            Refused: not there, or some of its images were trained on.
+        """
+        for text in overrides:
+            leaf = text.partition("=")[0].removeprefix("data.")
+            if leaf in SPLITTING:
+                raise Refused(f"{text}: how images are split belongs to the run; leave it out.")
+        own, seed = self.config["data"], self.config["seed"]
+        node = checked(compose([f"data={name}", *overrides]))["data"]
+        node |= {key: own[key] for key in SPLITTING}
+        splits = read(node)
+        if splits.sha256 == self.data_sha256:
+            return RunData(node, splits, seed=seed, own=True)
+        notes = []
+        if node["class_names"] != own["class_names"]:
+            notes.append("The network learned other classes: answer k is read as label k of these.")
+        try:
+            trained_on = read(own).train_images
+        except Refused:
+            notes.append(
+                "The run's own images are gone: it may have been trained on some of these."
+            )
+        else:
+            images = splits.test_images if split == "test" else splits.train_images
+            seen = {image.tobytes() for image in trained_on}
+            num_seen = sum(image.tobytes() in seen for image in images)
+            if num_seen:
+                raise Refused(
+                    f"--data {name}: {num_seen:,} of its {len(images):,} images are in the "
+                    "training split of this run; accuracy on them would be no test."
+                )
+        return RunData(node, splits, seed=seed, own=False, note=" ".join(notes) or None)
+
+    def trial_data(self, overrides: Sequence[str] = ()) -> RunData:
+        """Images to try the network on: its own, or MNIST's where those are no longer shipped.
+
+        Raises:
+            Refused: as `data`.
+        """
+        if not Source.of(self.config["data"]).is_former_subset:
+            return self.data(overrides)
+        node = checked(compose(["data=mnist", "data.download=false", *overrides]))["data"]
+        return RunData(node, read(node), seed=self.config["seed"], own=False)
 
     def load(self) -> tuple[Classifier, int]:
         """Build the network; the number is the epoch, from 1, after which it was stored."""
