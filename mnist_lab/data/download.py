@@ -1,46 +1,56 @@
 """Fetch .gz files from mirrors: whole and checked under their final name, or not at all.
 
-No locks: each process writes a temporary file of its own and renames it at the end, so any number
-of processes may fetch into one folder at once, also on file systems where locks do nothing.
+Each process writes a file of its own, `.NAME.gz.*.part`, so any number of them may fetch into one
+folder. It is locked while its process lives; what a dead one has left is copied and gone on with.
 """
 
+import contextlib
+import fcntl
 import hashlib
-import itertools
 import os
 import queue
-import re
 import secrets
-import socket
+import shutil
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPMessage
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
-from mnist_lab.data.idx import find_idx
+from mnist_lab.data.idx import GZIP_MAGIC, find_idx
 
+ANSWER_S = 10.0  # until a host is given up, for the life of this process
+STALL_S = 20.0  # without a byte, once it has answered
+SLOW_S, SLOW_BYTES = 60.0, 300_000  # a byte now and then is no stall; at 5 kB/s MNIST takes 40 min
 MAX_BYTES = 64 << 20  # of one .gz; the largest of MNIST has 9.9 MB
 CHUNK = 1 << 16  # bytes
 MAX_CAUSE = 160  # characters of one line of an error message
-STALE_S = 24 * 60 * 60  # a download lasts minutes; a temporary file untouched for so long is dead
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-Piece = tuple[bytes, int | None]  # and the bytes to come in all, where the server tells
 Check = Callable[[str, Path], None]
 Progress = Callable[[str, int, int | None], None]
+
+unreachable: set[str] = set()  # hosts that did not answer
 
 
 class DownloadError(OSError):
     """No mirror gave a file: its name, then one line with the cause for each mirror."""
 
 
-class _MirrorFailed(Exception):
-    """The message is the cause; the next mirror may do better."""
+class MirrorFailed(Exception):
+    """The message is the cause; what has come may be gone on with."""
+
+
+class WrongContent(MirrorFailed):
+    """What has come is of no use."""
+
+
+# Where what comes begins and how long the file is in all, None if unknown; a piece, b"" at the end.
+Arrival = tuple[int, int | None] | bytes | MirrorFailed
 
 
 def fetch(
@@ -50,181 +60,212 @@ def fetch(
     folder: Path,
     check: Check,
     md5: Mapping[str, str],
-    timeout_s: float = 60.0,
     progress: Progress | None = None,
 ) -> list[str]:
     """Download NAME.gz for each name in `files` of which `folder` has neither NAME nor NAME.gz.
 
-    The mirrors are tried in turn and share the time that is left; the next file begins with the
-    mirror that worked. Only https, with certificates verified, also after redirects (and http to
-    this very machine, for tests). Proxies are taken from the environment as urllib does.
+    The mirrors are tried in turn; the next file begins with the one that worked. Only https, with
+    certificates verified, also after redirects (and http to this very machine, for tests). Proxies
+    are taken from the environment as urllib does.
 
     Args:
-        mirrors: addresses that hold the files, with or without a slash at the end.
         check: called with a name and the path of its downloaded .gz, before that gets its final
             name; raises ValueError when the content is wrong.
         md5: name -> hex digest of NAME.gz; a name left out is left to `check`.
-        timeout_s: for all files and mirrors together.
         progress: called with a name, the bytes so far, and those to come in all, None if unknown.
 
     Returns:
         The mirror of each file that was downloaded.
 
     Raises:
-        DownloadError: no mirror gave a good file in time.
+        DownloadError: no mirror gave a good file.
         OSError: `folder` cannot be written.
         ValueError: a mirror is not an https address.
     """
-    missing = [name for name in files if find_idx(folder, name) is None]
-    if not missing:
-        return []
     for mirror in mirrors:
-        if not _is_secure(mirror):
+        if not is_secure(mirror):
             raise ValueError(f"mirror {mirror!r} is not an https address")
-    deadline = time.monotonic() + timeout_s
-    if folder.is_dir():
-        _remove_leftovers(folder)
     order, served = list(mirrors), []
-    for name in missing:
-        causes = []
-        for i, mirror in enumerate(order):
-            if find_idx(folder, name) is not None:  # another process was faster
-                break
-            share_s = (deadline - time.monotonic()) / (len(order) - i)
-            try:
-                if share_s <= 0:
-                    raise _MirrorFailed(f"not tried, the {timeout_s:g} s are over")
-                pieces = _pieces(f"{mirror.rstrip('/')}/{name}.gz", timeout_s=share_s)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in files:
+            if find_idx(folder, name) is None:
                 target = folder / f"{name}.gz"
-                _store(pieces, target, check=check, md5=md5.get(name), progress=progress)
-            except _MirrorFailed as failure:
-                causes.append(f"\n  {mirror}: {failure}")
-            else:
-                order.insert(0, order.pop(i))
-                served.append(mirror)
-                break
-        else:
-            raise DownloadError(
-                f"{name}.gz could not be downloaded{':' if order else ', there is no mirror'}"
-                + "".join(causes)
-            )
+                served.append(fetch_file(target, order, check, md5.get(name), progress))
+                order.sort(key=served[-1].__ne__)
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # where nothing came
     return served
 
 
-def _store(
-    pieces: Generator[Piece],
-    target: Path,
-    *,
-    check: Check,
-    md5: str | None,
-    progress: Progress | None,
-) -> None:
-    """Write a temporary file, check it, and give it its final name."""
-    name = target.stem
-    part = target.with_name(
-        f".{target.name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.part"
-    )
-    digest = hashlib.md5(usedforsecurity=False)
-    num_bytes = 0
-    try:
-        arrived = list(itertools.islice(pieces, 1))
-        target.parent.mkdir(parents=True, exist_ok=True)  # not before there is something for it
-        with closing(pieces), part.open("xb") as file:
-            for piece, total in itertools.chain(arrived, pieces):
-                file.write(piece)
-                digest.update(piece)
-                num_bytes += len(piece)
-                if progress is not None:
-                    progress(name, num_bytes, total)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut after the rename could leave an empty file
-        if md5 is not None and digest.hexdigest() != md5.lower():
-            raise _MirrorFailed(f"wrong content, {num_bytes} bytes with MD5 {digest.hexdigest()}")
-        try:
-            check(name, part)
-        except ValueError as error:  # its advice to delete the file is not for this one
-            problem = str(error).removeprefix(f"{part}: ").split(". ")[0]
-            raise _MirrorFailed(f"wrong content, {_one_line(problem)}") from error
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _pieces(url: str, *, timeout_s: float) -> Generator[Piece]:
-    """The content at `url`, which must arrive to its end within `timeout_s`.
-
-    A thread does what can block for longer than any socket timeout: resolving names, and a server
-    that sends one byte now and then. It touches no file and is left to itself when the time is up.
-    """
-    arrivals: queue.SimpleQueue[Piece | _MirrorFailed] = queue.SimpleQueue()
-    abandoned = threading.Event()
-    deadline = time.monotonic() + timeout_s
-    threading.Thread(
-        target=_receive, args=(url, timeout_s, arrivals, abandoned), daemon=True
-    ).start()
-    num_bytes = 0
-    try:
-        while True:
+def fetch_file(
+    target: Path, mirrors: Sequence[str], check: Check, md5: str | None, progress: Progress | None
+) -> str:
+    """Download one file; return the mirror that gave it."""
+    waiting, causes = list(mirrors), []
+    with own_part(target) as file:
+        while waiting:
+            mirror, resumed = waiting.pop(0), file.tell() > 0
             try:
-                arrival = arrivals.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise _MirrorFailed(f"{num_bytes} bytes in {timeout_s:.1f} s, gave up") from None
-            if isinstance(arrival, _MirrorFailed):
-                raise arrival
-            if not arrival[0]:
-                return
-            num_bytes += len(arrival[0])
-            yield arrival
-    finally:
-        abandoned.set()
+                for total in receive(f"{mirror.rstrip('/')}/{target.name}", file):
+                    if progress is not None:
+                        progress(target.stem, file.tell(), total)
+                verify(target.stem, file, check, md5)
+                Path(file.name).replace(target)
+                return mirror
+            except WrongContent as problem:
+                file.seek(0)
+                file.truncate()
+                if resumed:  # what an earlier download has left may be to blame
+                    waiting.insert(0, mirror)
+                else:
+                    causes.append(f"\n  {mirror}: {problem}")
+            except MirrorFailed as problem:
+                causes.append(f"\n  {mirror}: {problem}")
+    hint = ":" if causes else ", there is no mirror"
+    raise DownloadError(f"{target.name} could not be downloaded{hint}{''.join(causes)}")
 
 
-def _receive(
-    url: str,
-    timeout_s: float,
-    arrivals: queue.SimpleQueue[Piece | _MirrorFailed],
-    abandoned: threading.Event,
-) -> None:
-    """Put the content piece by piece, then b"", or else what went wrong."""
+@contextlib.contextmanager
+def own_part(target: Path) -> Iterator[BinaryIO]:
+    """A file of this process alone, which begins with what dead ones have left.
+
+    That is copied, never written to: where locks do nothing, its writer may yet live.
+    """
+    path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    with path.open("x+b") as file:
+        with contextlib.suppress(OSError):  # without locks none is taken for dead
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in target.parent.glob(f".{target.name}.*.part"):
+            if left != path and left.is_file():
+                with contextlib.suppress(OSError):  # locked; gone by now; another user's
+                    take_over(left, file)
+        try:
+            yield file
+        finally:
+            if not file.tell():
+                path.unlink(missing_ok=True)
+
+
+def take_over(left: Path, file: BinaryIO) -> None:
+    """Remove what a dead process has left; copy it, where `file` has less.
+
+    Raises:
+        OSError: its process lives.
+    """
+    with left.open("rb") as old:
+        status = left.stat()
+        if not status.st_size and time.time() - status.st_mtime < SLOW_S:
+            return  # it may be about to be locked
+        fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if file.tell() < status.st_size <= MAX_BYTES:
+            file.seek(0)
+            shutil.copyfileobj(old, file)
+        left.unlink()
+
+
+def receive(url: str, file: BinaryIO) -> Iterator[int | None]:
+    """Add to `file` what it lacks; yield, with each piece, how many bytes it will have in all.
+
+    A thread asks, since no timeout covers all of it: resolving a name, one address of a host after
+    the other, a header that comes by the byte. It is left to itself when it takes too long.
+    """
+    host = urllib.parse.urlsplit(url).netloc
+    if host in unreachable:
+        raise MirrorFailed("did not answer before")
+    arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+    over = threading.Event()
+    threading.Thread(target=ask, args=(url, file.tell(), arrivals, over), daemon=True).start()
+    begun, total, since, counted = False, None, time.monotonic(), 0
     try:
-        opener = urllib.request.build_opener(_SecureRedirects)
-        opener.addheaders = [("User-Agent", "mnist_lab")]
-        # One second more than the reader waits: it ends this thread, the reader tells the user.
-        with opener.open(url, timeout=timeout_s + 1) as response:
-            if response.status != 200:
-                raise ValueError(f"HTTP {response.status} {response.reason}")
-            length = response.headers.get("Content-Length")
-            total = None if length is None else int(length)
-            num_bytes = 0
-            while not abandoned.is_set():
+        while arrival := arrivals.get(timeout=STALL_S if begun else ANSWER_S):
+            if isinstance(arrival, MirrorFailed):
+                raise arrival
+            if isinstance(arrival, tuple):
+                begun, (begin, total) = True, arrival
+                file.seek(begin)
+                file.truncate()  # the mirror may give files only as a whole
+                continue
+            file.write(arrival)
+            counted += len(arrival)
+            yield total
+            if time.monotonic() - since > SLOW_S:
+                if counted < SLOW_BYTES:
+                    raise MirrorFailed(f"{counted} bytes in {SLOW_S:g} s, gave up")
+                since, counted = time.monotonic(), 0
+    except queue.Empty:
+        if begun:
+            raise MirrorFailed(f"no byte in {STALL_S:g} s, gave up") from None
+        unreachable.add(host)
+        raise MirrorFailed(f"no answer in {ANSWER_S:g} s, gave up") from None
+    finally:
+        over.set()
+
+
+def ask(url: str, start: int, arrivals: queue.SimpleQueue[Arrival], over: threading.Event) -> None:
+    """Put into the queue what comes from byte `start` on."""
+    headers = {"User-Agent": "mnist_lab"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        opener = urllib.request.build_opener(SecureRedirects)
+        with opener.open(request, timeout=STALL_S + 1) as response:  # whoever waits is told before
+            sent = response.headers.get("Content-Range", "")
+            goes_on = response.status == 206 and sent.startswith(f"bytes {start}-")
+            if not goes_on and response.status != 200:
+                raise MirrorFailed(f"HTTP {response.status} {response.reason}")
+            num_bytes = start if goes_on else 0
+            total = None if response.length is None else num_bytes + response.length
+            arrivals.put((num_bytes, total))
+            while not over.is_set():
                 if max(num_bytes, total or 0) > MAX_BYTES:
-                    raise ValueError(f"more than {MAX_BYTES} bytes")
+                    raise WrongContent(f"more than {MAX_BYTES} bytes")
                 piece = response.read1(CHUNK)
                 num_bytes += len(piece)
                 if not piece and total not in (None, num_bytes):
-                    raise ValueError(f"connection closed after {num_bytes} of {total} bytes")
-                arrivals.put((piece, total))
+                    raise MirrorFailed(f"connection closed after {num_bytes} of {total} bytes")
+                arrivals.put(piece)
                 if not piece:
                     return
-    except Exception as error:  # whatever it is, the reader must not wait for the deadline
-        arrivals.put(_MirrorFailed(_cause(error)))
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
+    except MirrorFailed as failure:
+        arrivals.put(failure)
+    except urllib.error.HTTPError as error:
         error.close()
-        return _one_line(f"HTTP {error.code} {error.reason}")
-    if isinstance(error, urllib.error.URLError):
-        return _one_line(str(error.reason))
-    return _one_line(str(error) or type(error).__name__)
+        kind = WrongContent if error.code == 416 else MirrorFailed  # 416: there is no such range
+        arrivals.put(kind(one_line(f"HTTP {error.code} {error.reason}")))
+    except Exception as error:  # whatever it is, nobody shall wait for it
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        arrivals.put(MirrorFailed(one_line(str(reason) or type(error).__name__)))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What a server says reaches a terminal: no control characters, and not too much."""
     return "".join(c if c.isprintable() else " " for c in text)[:MAX_CAUSE]
 
 
-def _is_secure(url: str) -> bool:
+def verify(name: str, file: BinaryIO, check: Check, md5: str | None) -> None:
+    """Hold a whole file against what it must be, and bring it safely to the disk."""
+    file.flush()
+    os.fsync(file.fileno())  # or a power cut after the rename could leave an empty file
+    file.seek(0)
+    content = file.read()
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if not content.startswith(GZIP_MAGIC):
+        html = content.lstrip().startswith(b"<")
+        what = "an HTML page (of a login?)" if html else one_line(repr(content[:16]))
+        raise WrongContent(f"{what} instead of gzip data")
+    if md5 is not None and digest != md5.lower():
+        raise WrongContent(f"wrong content, {len(content)} bytes with MD5 {digest}")
+    try:
+        check(name, Path(file.name))
+    except ValueError as error:  # its advice to delete the file is not for this one
+        problem = str(error).removeprefix(f"{file.name}: ").split(". ")[0]
+        raise WrongContent(f"wrong content, {one_line(problem)}") from error
+
+
+def is_secure(url: str) -> bool:
     try:
         parts = urllib.parse.urlsplit(url)
         local = parts.scheme == "http" and parts.hostname in LOOPBACK
@@ -233,7 +274,7 @@ def _is_secure(url: str) -> bool:
         return False
 
 
-class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+class SecureRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self,
         req: urllib.request.Request,
@@ -244,44 +285,7 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         downgraded = req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https"
-        if downgraded or not _is_secure(newurl):
+        if downgraded or not is_secure(newurl):
             fp.close()
             raise ValueError(f"redirected to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _machine() -> str:
-    """12 hex digits for where process ids mean the same: one boot of one kernel, one container."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-        where = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        where = socket.gethostname()
-    return hashlib.sha256(where.encode()).hexdigest()[:12]
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary files whose process is known to be dead, or that are a day old.
-
-    Those of another machine or container may be alive; only their age can tell.
-    """
-    here = _machine()
-    for path in folder.glob(".*.part"):
-        match = re.fullmatch(r"\..+\.gz\.([0-9a-f]{12})-(\d{1,7})-[0-9a-f]{8}\.part", path.name)
-        if match is None:
-            continue
-        # Another process may remove it at the same time, or it may belong to another user.
-        with suppress(FileNotFoundError, PermissionError):
-            dead = match[1] == here and not _is_alive(int(match[2]))
-            if dead or time.time() - path.stat().st_mtime > STALE_S:
-                path.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

@@ -5,6 +5,7 @@ The format: LeCun, Cortes & Burges, "The MNIST database of handwritten digits", 
 """
 
 import contextlib
+import gzip
 import hashlib
 import math
 import stat
@@ -75,10 +76,10 @@ def read_idx(
         found = hashlib.sha256(content).hexdigest() if sha256 else None
         if sha256 and found != sha256.lower():
             raise ValueError(f"its SHA-256 is {found}, not {sha256}")
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(_damaged(path, f"its gzip data are damaged ({error})")) from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except zlib.error as error:
-        raise ValueError(_damaged(path, f"its gzip data are damaged ({error})")) from error
     except ValueError as error:
         raise ValueError(_damaged(path, str(error))) from error
     return values
@@ -167,7 +168,7 @@ def _content(path: Path, max_bytes: int) -> bytearray:
     with path.open("rb", buffering=0) as file:
         compressed = file.read(2) == GZIP_MAGIC
         file.seek(0)
-        source = _Inflated(file) if compressed else file
+        source = gzip.GzipFile(fileobj=file) if compressed else file
         content = bytearray()
         _fill(content, source, _header_bytes((0,) * MAX_RANK))
         sizes = _sizes(content)
@@ -182,31 +183,10 @@ def _content(path: Path, max_bytes: int) -> bytearray:
     return content
 
 
-def _fill(content: bytearray, source: "BinaryIO | _Inflated", size: int) -> None:
-    """Read on until `content` has `size` bytes or `source` ends."""
+def _fill(content: bytearray, source: BinaryIO | gzip.GzipFile, size: int) -> None:
+    """Read on until `content` has `size` bytes or `source` ends, a bounded piece at a time."""
     while len(content) < size and (piece := source.read(min(CHUNK, size - len(content)))):
         content += piece
-
-
-class _Inflated:
-    """The bytes inside a gzip file of one member (as published), a bounded piece at a time."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._inflater = zlib.decompressobj(wbits=31)  # 31: gzip header, CRC-32 and length checked
-
-    def read(self, size: int) -> bytes:
-        """1..size bytes, b"" at the end."""
-        while not self._inflater.eof:
-            compressed = self._inflater.unconsumed_tail or self._file.read(CHUNK)
-            # Also when the file has ended: output may still wait inside the inflater.
-            if piece := self._inflater.decompress(compressed, size):
-                return piece
-            if not compressed and not self._inflater.eof:
-                raise ValueError("its gzip data end too early")
-        if self._inflater.unused_data or self._file.read(1):
-            raise ValueError("there are bytes after the end of its gzip data")
-        return b""
 
 
 def _misfit(values: npt.NDArray[np.uint8], expected: str) -> str:
