@@ -24,7 +24,7 @@ from benchmarks.images import read
 from benchmarks.networks import count_params, plain_network
 from benchmarks.pace import Pace
 from benchmarks.work import EVAL_BATCH_SIZE, Work
-from mnist_lab.settings.config import build
+from mnist_lab.settings.build import build
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def train(work: Work, pace: Pace, *, plain: bool = False) -> float:
     from mnist_lab.run import fit as training
     from mnist_lab.run.callbacks import ProgressBar, Record
     from mnist_lab.run.directory import Run
-    from mnist_lab.settings.config import checked, compose
+    from mnist_lab.settings.compose import checked, compose
 
     class TimedBar(ProgressBar):
         def on_train_epoch_start(self, *args: Any) -> None:

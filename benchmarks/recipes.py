@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.work import Work
-from mnist_lab.settings.config import checked, compose
+from mnist_lab.settings.compose import checked, compose
 
 # Epochs, and stretches in each: 15 or more after the first, which warms up, and each long enough
 # for a clock. More than one whole epoch, since its end (validation, checkpoints) is timed too.

@@ -13,7 +13,8 @@ from pathlib import Path
 from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.run.directory import Run
 from mnist_lab.run.fit import build_model, resolved, train
-from mnist_lab.settings.config import build, checked, compose
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import checked, compose
 
 JOBS = 5
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.evaluation.tables import class_table, metric_table, pair_table, print_list
 from mnist_lab.run.directory import is_held, read_epochs, read_json
-from mnist_lab.run.files import write_csv, write_json
 from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
-from mnist_lab.settings.config import choices
+from mnist_lab.settings.groups import choices
 from mnist_lab.ui.console import Screen, progress_bar
 from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.files import write_csv, write_json
 from mnist_lab.ui.verb import Parser, verb, whole
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_lab.run.directory import read_metrics, read_state
-from mnist_lab.run.files import write_bytes, write_json
 from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
 from mnist_lab.ui.console import Screen
 from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.files import write_bytes, write_json
 from mnist_lab.ui.verb import Parser, verb
 
 if TYPE_CHECKING:

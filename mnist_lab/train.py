@@ -6,16 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lab.run.directory import Run
-from mnist_lab.settings.config import (
-    GROUPS,
-    LAUNCHER,
-    SWEEP,
-    checked,
-    choices,
-    compose,
-    sweep_arguments,
-)
+from mnist_lab.settings.compose import checked, compose, sweep_arguments
 from mnist_lab.settings.flags import hydra_command, parsed_flags
+from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.signals import signals

@@ -74,7 +74,7 @@ def mnist_5k():
     """Splits of data=mnist_5k; whoever asks for them is skipped where no copy is installed."""
     from mnist_lab.data.installed import INSTALL, installed_copy
     from mnist_lab.data.source import Source
-    from mnist_lab.settings.config import checked, compose
+    from mnist_lab.settings.compose import checked, compose
 
     if installed_copy() is None:
         pytest.skip(f"needs MNIST itself: {INSTALL}")
@@ -102,7 +102,7 @@ def train_run(tiny):
     """`train_run(parent, *overrides)` trains in this process and returns the run directory."""
     from mnist_lab.run.directory import Run
     from mnist_lab.run.fit import resolved, train
-    from mnist_lab.settings.config import checked, compose
+    from mnist_lab.settings.compose import checked, compose
 
     def train_run(parent: Path, *overrides: str) -> Path:
         base = [

@@ -22,7 +22,7 @@ from scipy import stats
 
 from mnist_lab.compare import compare_command, default_folder
 from mnist_lab.run.directory import Run, read_epochs
-from mnist_lab.settings.config import checked, compose
+from mnist_lab.settings.compose import checked, compose
 from mnist_lab.study.comparison import Study, study
 from mnist_lab.study.plots import cost_figure, curves_figure, effects_figure
 from mnist_lab.study.report import csv_text, json_text, text

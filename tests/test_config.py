@@ -14,8 +14,10 @@ from omegaconf import OmegaConf
 
 from mnist_lab.data.datamodule import MNISTDataModule
 from mnist_lab.models.classifier import Classifier
+from mnist_lab.settings.build import build
 from mnist_lab.settings.check import BUILDABLE
-from mnist_lab.settings.config import GROUPS, build, checked, choices, compose, conf_dir, plain
+from mnist_lab.settings.compose import checked, compose, plain
+from mnist_lab.settings.groups import GROUPS, choices, conf_dir
 from mnist_lab.settings.table import DIGESTS, SETTINGS, leaves
 from mnist_lab.ui.errors import Refused
 
@@ -98,7 +100,7 @@ def test_only_one_line_instantiates():
         if "instantiate(" in line
     ]
     assert len(calls) == 1, calls
-    assert calls[0].startswith("config.py: built = instantiate(dict(node), _recursive_=False")
+    assert calls[0].startswith("build.py: built = instantiate(dict(node), _recursive_=False")
 
 
 def yaml_leaves(path):

@@ -22,7 +22,7 @@ from mnist_lab.data.idx import read_idx
 from mnist_lab.data.installed import ARRAYS, COPY
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import FILES, Source, settled
-from mnist_lab.settings.config import checked, compose
+from mnist_lab.settings.compose import checked, compose
 from mnist_lab.ui.errors import Refused
 
 PLAIN = {

@@ -30,10 +30,10 @@ from mnist_lab.evaluation.metrics import NUM_BINS, Disagreement, split_metrics
 from mnist_lab.predict import predict_command
 from mnist_lab.run.checkpoints import load_model
 from mnist_lab.run.directory import Run, locate, read_epochs, read_metrics, read_status
-from mnist_lab.run.files import write_json
 from mnist_lab.run.stored import StoredRun
-from mnist_lab.settings.config import choices
+from mnist_lab.settings.groups import choices
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import write_json
 
 NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat"]
 NAMES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]

@@ -21,7 +21,7 @@ from mnist_lab.data.idx import read_split
 from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.export import TOLERANCE, export_command
 from mnist_lab.run.checkpoints import load_model
-from mnist_lab.settings.config import choices
+from mnist_lab.settings.groups import choices
 from mnist_lab.ui.errors import Failed, Refused
 
 README = Path(__file__).parent.parent / "README.md"

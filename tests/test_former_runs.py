@@ -15,7 +15,7 @@ from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
 from mnist_lab.run.directory import read_config
-from mnist_lab.settings.config import parsed_overrides
+from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.schema import RETIRED
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.sweep.compose import Composer

@@ -6,7 +6,8 @@ import pytest
 from sweeps import only_sweep, run, states
 from tiny_run import write_data_set
 
-from mnist_lab.settings.config import EXTRAS, compose
+from mnist_lab.settings.compose import compose
+from mnist_lab.settings.groups import EXTRAS
 from mnist_lab.ui.errors import Refused
 
 

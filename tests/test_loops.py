@@ -21,7 +21,8 @@ from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.directory import Run, read_config, read_epochs, read_metrics
 from mnist_lab.run.fit import resolved, train
 from mnist_lab.run.resume import go_on
-from mnist_lab.settings.config import build, checked, compose
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.schema import SCHEMA
 
 QUIET = {
@@ -190,7 +191,8 @@ COMPILED = """
 import sys
 import torch
 from lightning.pytorch import Trainer
-from mnist_lab.settings.config import build, checked, compose
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import checked, compose
 from mnist_lab.models.mlp import MLP
 data = build(checked(compose(sys.argv[1:]))["data"], seed=0)
 weights = []

@@ -17,7 +17,9 @@ from mnist_lab.models.cnn import CNN
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.linear import Linear
 from mnist_lab.models.mlp import MLP
-from mnist_lab.settings.config import build, checked, choices, compose
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import checked, compose
+from mnist_lab.settings.groups import choices
 from mnist_lab.settings.table import INITS
 
 # A model that has no row here fails a test below.
@@ -50,7 +52,7 @@ def test_every_model_and_experiment_has_a_row():
     shipped = {f"{group}={name}" for group in ("model", "experiment") for name in choices(group)}
     assert shipped == set(NUM_PARAMS)
     files = {path.stem for path in Path(models.__file__).parent.glob("*.py")}
-    assert files == {"__init__", "classifier", "dropout", "flatten", "init", "means", *MODELS}
+    assert files == {"__init__", "classifier", "dropout", "layers", "means", *MODELS}
 
 
 @pytest.mark.parametrize(("choice", "expected"), NUM_PARAMS.items())

@@ -28,7 +28,9 @@ from mnist_lab.evaluation.plots import predictions_figure
 from mnist_lab.pictures.prediction import Prediction
 from mnist_lab.predict import predict_command
 from mnist_lab.run.checkpoints import load_model
-from mnist_lab.settings.config import build, choices, compose, plain
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import compose, plain
+from mnist_lab.settings.groups import choices
 from mnist_lab.ui.errors import Failed, Refused
 
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from mnist_lab.optim.optimizers import RMSprop
-from mnist_lab.settings.config import build, checked, choices, compose
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import checked, compose
+from mnist_lab.settings.groups import choices
 
 STEPS = 60
 # Each optimizer of conf/, as someone who knows torch alone would write it.

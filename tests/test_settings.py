@@ -8,8 +8,9 @@ import pytest
 import yaml
 from lightning.pytorch import Trainer
 
+from mnist_lab.settings.build import build
 from mnist_lab.settings.check import BUILDABLE, check
-from mnist_lab.settings.config import build, conf_dir
+from mnist_lab.settings.groups import conf_dir
 from mnist_lab.settings.table import DIGESTS, SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.verb import exit_code

@@ -14,7 +14,9 @@ from omegaconf import OmegaConf
 from sweeps import end, only_sweep, run, start, states, status, wait_until
 from tiny_run import write_data_set
 
-from mnist_lab.settings.config import checked, choices, compose, conf_dir, parsed_overrides
+from mnist_lab.settings.compose import checked, compose
+from mnist_lab.settings.groups import choices, conf_dir
+from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.table import leaves
 from mnist_lab.sweep import compose as sweep_compose
 from mnist_lab.sweep.compose import Composer

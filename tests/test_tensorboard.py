@@ -19,8 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from mnist_lab.run.directory import Run, read_metrics
 from mnist_lab.run.fit import resolved, train
-from mnist_lab.settings.config import checked, compose
-from mnist_lab.settings.hyperparameters import hyperparameters, write_session_start
+from mnist_lab.run.tensorboard import write_session_start
+from mnist_lab.settings.compose import checked, compose
+from mnist_lab.settings.hyperparameters import hyperparameters
 
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 

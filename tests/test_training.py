@@ -19,7 +19,7 @@ from torch import nn
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.models.dropout import Dropout
-from mnist_lab.models.flatten import FlattenPixels
+from mnist_lab.models.layers import FlattenPixels
 from mnist_lab.optim.optimizers import RMSprop
 from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.directory import read_config, read_epochs, read_metrics, read_state, read_status

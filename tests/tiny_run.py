@@ -11,7 +11,7 @@ import numpy as np
 from mnist_lab.data.source import FILES
 from mnist_lab.run.directory import Run
 from mnist_lab.run.fit import resolved, train
-from mnist_lab.settings.config import checked, compose
+from mnist_lab.settings.compose import checked, compose
 
 
 def write_data_set(folder: Path, *, num_train: int, num_test: int, seed: int) -> None:

@@ -18,7 +18,7 @@ from torchvision.utils import make_grid
 
 from mnist_lab.evaluation.answers import Answers
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.run.files import write_bytes
+from mnist_lab.ui.files import write_bytes
 
 SUFFIX = ".evaluation"  # of the event file, which the next evaluation replaces
 NUM_TILES = 64

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
-from mnist_lab.models.init import init_weights
+from mnist_lab.models.layers import init_weights
 
 
 @final

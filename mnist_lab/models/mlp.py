@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
 from mnist_lab.models.dropout import Dropout
-from mnist_lab.models.init import init_weights
+from mnist_lab.models.layers import init_weights
 
 
 @final

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from mnist_lab.models.classifier import NUM_CLASSES, Classifier
 from mnist_lab.models.dropout import Dropout
-from mnist_lab.models.flatten import FlattenPixels
-from mnist_lab.models.init import init_weights
+from mnist_lab.models.layers import FlattenPixels, init_weights
 
 
 @final

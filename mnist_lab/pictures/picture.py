@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from scipy import ndimage
 
-from mnist_lab.run.files import read_bytes
+from mnist_lab.ui.files import read_bytes
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_BYTES = 20_000_000

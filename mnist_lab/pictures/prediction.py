@@ -14,8 +14,8 @@ from rich.table import Table
 from mnist_lab.data.source import Splits
 from mnist_lab.pictures.ink import to_mnist
 from mnist_lab.pictures.picture import PictureError, load_picture
-from mnist_lab.run.files import csv_table
 from mnist_lab.ui.console import printable
+from mnist_lab.ui.files import csv_table
 
 if TYPE_CHECKING:
     from mnist_lab.evaluation.neighbours import Neighbour

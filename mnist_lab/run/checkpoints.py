@@ -14,9 +14,9 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from mnist_lab.run.directory import checkpoint_path, read_config
-from mnist_lab.run.files import read_bytes, write_atomically
-from mnist_lab.settings.config import build
+from mnist_lab.settings.build import build
 from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.files import read_bytes, write_atomically
 
 if TYPE_CHECKING:
     from mnist_lab.models.classifier import Classifier

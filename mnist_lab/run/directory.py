@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.run.files import (
+from mnist_lab.settings.check import check
+from mnist_lab.settings.groups import GROUPS
+from mnist_lab.settings.schema import SCHEMA, taken_version, upgrade
+from mnist_lab.settings.table import SETTINGS, leaves
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import (
     read_bytes,
     refuse_ways_out,
     remove_leftovers,
     write_atomically,
     write_json,
 )
-from mnist_lab.settings.check import check
-from mnist_lab.settings.config import GROUPS
-from mnist_lab.settings.schema import SCHEMA, taken_version, upgrade
-from mnist_lab.settings.table import SETTINGS, leaves
-from mnist_lab.ui.errors import Refused
 
 LOCK = ".lock"
 MAX_BYTES = 64 << 20  # of a stored JSON or CSV file; a sweep of 10,000 jobs has 5 MB

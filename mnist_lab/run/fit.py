@@ -28,12 +28,13 @@ from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSigna
 from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_checkpoint
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop
-from mnist_lab.run.files import shown_path
-from mnist_lab.settings.config import build, conf_dir
-from mnist_lab.settings.hyperparameters import write_session_end, write_session_start
+from mnist_lab.run.tensorboard import write_session_end, write_session_start
+from mnist_lab.settings.build import build
+from mnist_lab.settings.groups import conf_dir
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.signals import Interrupted, signals
 
 if TYPE_CHECKING:

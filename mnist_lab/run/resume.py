@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_lab.run.directory import Run, read_config, read_epochs, read_status
 from mnist_lab.settings.check import check
-from mnist_lab.settings.config import parsed_overrides
+from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.table import SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
 

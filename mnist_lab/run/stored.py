@@ -21,7 +21,8 @@ from mnist_lab.run.directory import (
     read_state,
     read_status,
 )
-from mnist_lab.settings.config import build, checked, compose
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.table import SETTINGS, nearest
 from mnist_lab.ui.console import printable, show_download
 from mnist_lab.ui.errors import Refused

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mnist_lab.settings.config import conf_dir
+from mnist_lab.settings.groups import conf_dir
 from mnist_lab.ui.errors import Refused
 
 

@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mnist_lab.run.files import csv_table
 from mnist_lab.study import statistics
 from mnist_lab.study.comparison import LEVEL, Study, higher_is_better, is_fraction, levels
 from mnist_lab.study.groups import Group, as_typed, short_name
 from mnist_lab.study.results import Result
+from mnist_lab.ui.files import csv_table
 
 FORMATS = ("table", "csv", "json", "markdown")
 TEST = "test/acc"  # shown beside whatever ranks

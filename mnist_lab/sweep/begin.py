@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lab.run.files import shown_path
-from mnist_lab.settings.config import Config, build
+from mnist_lab.settings.build import build
+from mnist_lab.settings.compose import Config
 from mnist_lab.sweep.conduct import conduct
 from mnist_lab.sweep.launcher import check_launcher
 from mnist_lab.sweep.plan import Plan, locate_data
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.tables import duplicate_lines, headed, plan_lines, plan_table, screen
 from mnist_lab.ui.console import show_download
+from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mnist_lab.settings.config import Config, checked, compose, is_value, parsed_overrides
+from mnist_lab.settings.compose import Config, checked, compose
+from mnist_lab.settings.overrides import is_value, parsed_overrides
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

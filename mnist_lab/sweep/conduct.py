@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.run.directory import Run
-from mnist_lab.run.files import shown_path
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.job import record_failure
 from mnist_lab.sweep.launcher import SlotLauncher, is_basic_target
@@ -17,6 +16,7 @@ from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.tables import failures_table, headed, results_table, screen
 from mnist_lab.ui.errors import Failed
+from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.signals import Interrupted
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_lab.data.source import Progress, Source, settled
-from mnist_lab.settings.config import SWEEP, Config, parsed_overrides
+from mnist_lab.settings.compose import Config
+from mnist_lab.settings.groups import SWEEP
+from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.ui.errors import Refused

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab.run.directory import Run, read_json, read_state, refuse_interpolations
-from mnist_lab.run.files import refuse_ways_out, write_json
 from mnist_lab.settings.check import check
-from mnist_lab.settings.config import check_override, parsed_overrides
+from mnist_lab.settings.overrides import check_override, parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA, taken_version, upgrade
 from mnist_lab.settings.table import leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import refuse_ways_out, write_json
 
 FILE = "sweep.json"
 WRITE_S = 1.0  # seconds between two writings of the states, which a reader finds in the jobs too

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_lab.run.directory import read_config
-from mnist_lab.settings.config import LAUNCHER, compose
+from mnist_lab.settings.compose import compose
+from mnist_lab.settings.groups import LAUNCHER
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
 from mnist_lab.sweep.job import hold_soon

@@ -1,1 +1,1 @@
-"""What a person is told, and how a process begins and ends."""
+"""What a person is told, how a process begins and ends, and files that are whole or not there."""

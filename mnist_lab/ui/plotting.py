@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mnist_lab.run.files import write_atomically
+from mnist_lab.ui.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,10 +1,24 @@
-"""First weights."""
+"""What several networks share: pixels flattened without a copy, and the first weights."""
 
-from torch import nn
+from typing import final
+
+from torch import Tensor, nn
 
 from mnist_lab.settings.table import INITS
 
 UNIFORM = 0.05  # half the range of `uniform`
+
+
+@final
+class FlattenPixels(nn.Module):
+    """(n, channels, height, width) to (n, height * width * channels): pixel by pixel.
+
+    So they lie in memory in `channels_last`, and so Keras orders them; torch's own Flatten goes
+    channel by channel and would copy all of them, forward and backward.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.permute(0, 2, 3, 1).flatten(1)
 
 
 def init_weights(network: nn.Module, init: str) -> None:

@@ -1,0 +1,131 @@
+"""A configuration composed with Hydra, plain and checked. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.settings.check import check
+from mnist_lab.settings.groups import GROUPS, LAUNCHER, conf_dir
+from mnist_lab.settings.overrides import (
+    check_launcher,
+    check_override,
+    is_value,
+    parsed_overrides,
+    refuse_unless_composed,
+)
+from mnist_lab.settings.table import SETTINGS, leaves
+from mnist_lab.ui.errors import Refused
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+    from omegaconf import DictConfig
+
+Config = dict[str, Any]
+"""Settings as plain dictionaries; once checked, against the table."""
+
+
+def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
+    """Compose `conf/train.yaml` with command-line overrides, the `hydra` node included.
+
+    Args:
+        multirun: overrides may have several values; composed is what the jobs have in common.
+
+    Raises:
+        Refused: an override cannot be read, or names a setting or choice that does not exist.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    with hydra_session() as session:
+        parsed = parsed_overrides(overrides, session.config_loader)
+        for override in parsed:
+            if override.key_or_group == LAUNCHER:
+                launchers = session.config_loader.get_group_options(LAUNCHER)
+                check_launcher(override.get_value_element_as_str(), launchers)
+            check_override(override, multirun=multirun)
+        mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        problem = None
+        try:
+            config = session.compose_config("train", list(overrides), mode, from_shell=False)
+        except (HydraException, OmegaConfBaseException) as error:
+            problem = str(error).splitlines()[0]
+        if problem or any(override.is_add() or override.is_force_add() for override in parsed):
+            single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+            groups = [text for text in single if text.partition("=")[0] in GROUPS]
+            known = leaves(plain(hydra.compose("train", groups), resolve=False))
+            for override in parsed:
+                refuse_unless_composed(override, known)
+    if problem:
+        raise Refused(problem)
+    return config
+
+
+@contextlib.contextmanager
+def hydra_session() -> Iterator[Hydra]:
+    """Hydra as it reads our conf/: the one that runs a sweep, or one for the moment."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    inside = GlobalHydra.instance().is_initialized()
+    conf = hydra.initialize_config_dir(str(conf_dir()), version_base="1.3") if not inside else None
+    with conf or contextlib.nullcontext():
+        session = GlobalHydra.instance().hydra
+        assert session is not None
+        yield session
+
+
+def sweep_arguments(overrides: Sequence[str]) -> list[str]:
+    """Check the command line of a sweep as far as its jobs need not be known, for Hydra to expand.
+
+    A setting with one value becomes a sweep of one: Hydra would look for it in the default choices,
+    which need not be the jobs', before any job is looked at.
+    """
+    arguments = []
+    for override in parsed_overrides(overrides):
+        text = str(override.input_line)
+        name, _, value = text.partition("=")
+        if is_value(override) and not override.is_sweep_override():
+            text = f"{name}=choice({value or 'null'})"
+        arguments.append(text)
+    compose(arguments, multirun=True)
+    return arguments
+
+
+def plain(config: DictConfig, *, resolve: bool = True) -> Config:
+    """Turn a composed configuration into plain dictionaries, without its `hydra` node.
+
+    Raises:
+        Refused: a value that must be given is missing, or an interpolation cannot be resolved.
+    """
+    from omegaconf import OmegaConf, open_dict
+    from omegaconf.errors import OmegaConfBaseException
+
+    if "hydra" in config:
+        config = config.copy()
+        with open_dict(config):
+            del config["hydra"]
+    try:
+        for name in sorted(OmegaConf.missing_keys(config) if resolve else ()):
+            raise Refused(f"{name}: must be given ({SETTINGS[name].meaning}).")
+        container = OmegaConf.to_container(config, resolve=resolve)
+    except OmegaConfBaseException as error:
+        raise Refused(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    assert isinstance(container, dict)
+    return container  # type: ignore[return-value]
+
+
+def checked(config: DictConfig) -> Config:
+    """Check a composed configuration and return it plain, with the chosen files as `choices`."""
+    container = plain(config)
+    check(container)
+    num_cores = os.cpu_count() or 1
+    if (container["threads"] or 0) > num_cores:
+        raise Refused(f"threads={container['threads']}: this machine has {num_cores} cores.")
+    chosen = config.hydra.runtime.choices
+    container["choices"] = {group: chosen.get(group) for group in GROUPS}
+    return container

@@ -1,0 +1,88 @@
+"""What a command line overrides: read, and refused where a name or a choice is not there."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
+from mnist_lab.settings.schema import RETIRED
+from mnist_lab.settings.table import DIGESTS, SETTINGS, nearest
+from mnist_lab.ui.errors import Refused
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
+
+
+def parsed_overrides(
+    overrides: Sequence[str], config_loader: ConfigLoader | None = None
+) -> list[Override]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create(config_loader)
+    parsed: list[Override] = []
+    for text in overrides:
+        try:
+            parsed += parser.parse_overrides([text])
+        except (HydraException, ValueError):  # an integer of over 4300 digits is a ValueError
+            raise Refused(
+                f"{text}: cannot be read; write setting=value, quoted where the shell or Hydra "
+                "would take a character of it."
+            ) from None
+    return parsed
+
+
+def is_value(override: Override) -> bool:
+    """Whether an override changes one setting of a run, and no choice of a file."""
+    changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+    name = override.key_or_group
+    return changes and name in SETTINGS and not name.startswith("hydra.")
+
+
+def check_launcher(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise Refused(f"{LAUNCHER}={name}: no such launcher; {nearest(name, known)}")
+    if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
+        raise Refused(f"{LAUNCHER}={name}: needs an extra; pip install 'mnist_lab[{name}]'.")
+
+
+def check_override(override: Override, *, multirun: bool) -> None:
+    """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes."""
+    key = override.key_or_group
+    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        return
+    text = override.input_line
+    groups = (*GROUPS, SWEEP)
+    if key in RETIRED:
+        raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
+    if not (key in groups or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
+        raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
+    if override.is_delete():
+        raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
+    if override.is_sweep_override():
+        if not multirun:
+            raise Refused(f"{text}: several values are a sweep; add -m to run them all.")
+        if not override.is_discrete_sweep() or key == SWEEP:
+            raise Refused(f"{text}: a sweep needs a list of values, as in model.width=1,2,3.")
+        values = [str(value) for value in override.sweep_string_iterator()]
+    else:
+        values = [override.get_value_element_as_str()]
+    if key in groups:
+        for value in values:
+            if value not in choices(key):
+                raise Refused(f"{key}={value}: no such {key}; {nearest(value, choices(key))}")
+
+
+def refuse_unless_composed(override: Override, known: Mapping[str, Any]) -> None:
+    key = override.key_or_group
+    if key in (*GROUPS, SWEEP) or key.startswith(("hydra", *(f"{name}." for name in DIGESTS))):
+        return
+    if key not in known:
+        group = key.partition(".")[0]
+        here = [name for name in known if name.startswith(f"{group}.") and name in SETTINGS]
+        raise Refused(
+            f"{override.input_line}: not a setting of this {group}; it has: {', '.join(here)}"
+        )
