@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from mnist_lab.study.statistics import check_level
-
 
 @dataclass(frozen=True)
 class Bin:
@@ -29,7 +27,8 @@ class Calibration:
 
 def wilson(k: int, n: int, *, level: float) -> tuple[float, float]:
     """Interval of a proportion, k of n. Source: Wilson (1927), J. Am. Stat. Assoc. 22, p. 209."""
-    check_level(level)
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}, expected between 0 and 1")
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} of {n}: expected 0 <= k <= n and at least one item")
     z = -float(special.ndtri((1 - level) / 2))
