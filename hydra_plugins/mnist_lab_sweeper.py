@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,12 @@ class LabSweeper(BasicSweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from mnist_lab.ui.verb import exit_code
+        from mnist_lab.settings.flags import Ended
 
-        # Hydra itself would turn every exception into exit code 1 and a traceback.
-        if code := exit_code(lambda: self.run(arguments)):
-            sys.exit(code)
+        try:
+            self.run(arguments)
+        except BaseException as error:
+            raise Ended(error) from error
 
     def run(self, arguments: list[str]) -> None:
         from mnist_lab.sweep.begin import begin_sweep, print_plan

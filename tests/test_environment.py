@@ -17,6 +17,7 @@ from mnist_lab.ui.files import write_json
 from mnist_lab.ui.signals import STOPPING, Interrupted, handlers_kept, signals
 
 ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"
 SLURM = {
     "SLURM_NTASKS": "1",
@@ -143,9 +144,7 @@ run.release()
 )
 def test_where_nobody_listens_a_stopped_run_is_interrupted(kind, told, command, whole, tmp_path):
     """As in a notebook or another launcher's process: resumable, and the handlers as they were."""
-    ended = run_cold(
-        "-W", "ignore", "-c", DEAF, kind, *command, cwd=tmp_path, PYTHONPATH=os.getcwd()
-    )
+    ended = run_cold("-W", "ignore", "-c", DEAF, kind, *command, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert ended.code == 0, ended.stderr
     assert ended.stdout.splitlines() == [told, "interrupted 3"]
     assert result(tmp_path / "run") == whole
