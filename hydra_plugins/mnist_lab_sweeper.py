@@ -56,9 +56,8 @@ class LabSweeper(BasicSweeper):
             sys.exit(code)
 
     def run(self, arguments: list[str]) -> None:
-        from mnist_lab.sweep.begin import begin_sweep, print_plan
-        from mnist_lab.sweep.compose import Composer
-        from mnist_lab.sweep.plan import plan
+        from mnist_lab.sweep.conduct import begin_sweep, print_plan
+        from mnist_lab.sweep.plan import Composer, plan
         from mnist_lab.sweep.resume import resume_sweep
 
         assert self.config is not None

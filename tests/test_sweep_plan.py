@@ -16,9 +16,8 @@ from tiny_run import write_data_set
 
 from mnist_lab.settings.config import checked, choices, compose, conf_dir, parsed_overrides
 from mnist_lab.settings.table import leaves
-from mnist_lab.sweep import compose as sweep_compose
-from mnist_lab.sweep.compose import Composer
-from mnist_lab.sweep.plan import directory_name, plan
+from mnist_lab.sweep import plan as sweep_plan
+from mnist_lab.sweep.plan import Composer, directory_name, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
 from mnist_lab.train import train_command
 from mnist_lab.ui.errors import Refused
@@ -56,7 +55,7 @@ def test_files_are_resolved_once_for_each_choice_of_them(monkeypatch):
         composed.append(overrides)
         return compose(overrides)
 
-    monkeypatch.setattr(sweep_compose, "compose", counting)
+    monkeypatch.setattr(sweep_plan, "compose", counting)
     grid = grid_of("optimizer=sgd,adam", "model.width=range(1,11)", "seed=range(5)")
     assert len(plan(grid, Composer()).jobs) == 100
     assert composed == [["optimizer=sgd"], ["optimizer=adam"]]

@@ -9,20 +9,86 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.run.directory import Run
 from mnist_lab.run.files import shown_path
-from mnist_lab.sweep.compose import Composer
+from mnist_lab.settings.config import Config, build
 from mnist_lab.sweep.job import record_failure
-from mnist_lab.sweep.launcher import SlotLauncher, is_basic_target
-from mnist_lab.sweep.plan import Job
+from mnist_lab.sweep.launcher import SlotLauncher, check_launcher, is_basic_target
+from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.record import Sweep
-from mnist_lab.sweep.tables import failures_table, headed, results_table, screen
+from mnist_lab.sweep.view import (
+    duplicate_lines,
+    failures_table,
+    headed,
+    plan_lines,
+    plan_table,
+    results_table,
+    screen,
+)
+from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Failed
 from mnist_lab.ui.signals import Interrupted
+from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
+    from hydra.plugins.launcher import Launcher
+    from omegaconf import DictConfig
 
     from mnist_lab.sweep.slots import Slot
+
+
+def begin_sweep(
+    planned: Plan,
+    composer: Composer,
+    config: DictConfig,
+    launcher_at: Callable[[Path], Launcher],
+    *,
+    arguments: Sequence[str],
+) -> None:
+    """Claim a directory for a planned sweep, and run it.
+
+    Args:
+        config: what the jobs have in common, with the `hydra` node.
+        launcher_at: makes the launcher, given the directory.
+        arguments: the command line that the plan came from, for the record.
+
+    Raises:
+        Refused: before anything is written.
+        Failed, Interrupted: as `conduct`.
+    """
+    slots = check_launcher(config, planned.jobs)
+    locate_data(planned.jobs, progress=show_download)
+    hydra_overrides = list(config.hydra.overrides.hydra)
+    given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in hydra_overrides)
+    directory = Path(config.hydra.sweep.dir).absolute() if given else None
+    sweep = Sweep.claim(planned, directory, arguments=arguments, launcher=hydra_overrides)
+    console = screen()
+    for line in duplicate_lines(planned):
+        console.print(line)
+    console.print(headed("sweep", f"{len(planned.jobs)} jobs in {shown_path(sweep.path)}"))
+    conduct(sweep, planned.jobs, launcher_at(sweep.path), composer, slots)
+
+
+def print_plan(planned: Plan) -> None:
+    console = screen()
+    for line in plan_lines(planned):
+        console.print(line)
+    console.print()
+    sizes: dict[str, int] = {}
+    for job in planned.jobs:
+        model = job.settings["model"]
+        if str(model) not in sizes:
+            sizes[str(model)] = num_params(model)
+    console.print(plan_table(planned, [sizes[str(job.settings["model"])] for job in planned.jobs]))
+
+
+def num_params(model: Config) -> int:
+    """Count the parameters of a network without the memory that they would take."""
+    import_lightning()
+    import torch
+
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in build(model).parameters())
 
 
 def conduct(

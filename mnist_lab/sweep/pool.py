@@ -15,7 +15,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.sweep.hydra_files import write_hydra_files
+from mnist_lab.run.hydra_files import write_hydra_files
 from mnist_lab.sweep.job import ENDED, hold_soon, record_failure, state
 from mnist_lab.sweep.view import View
 from mnist_lab.sweep.worker import prepare, work
@@ -23,8 +23,7 @@ from mnist_lab.ui.errors import Failed
 from mnist_lab.ui.signals import signals
 
 if TYPE_CHECKING:
-    from mnist_lab.sweep.compose import Composer
-    from mnist_lab.sweep.plan import Job
+    from mnist_lab.sweep.plan import Composer, Job
     from mnist_lab.sweep.record import Sweep
     from mnist_lab.sweep.slots import Slot
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.run.directory import read_config
 from mnist_lab.settings.config import LAUNCHER, compose
-from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import check_launcher
-from mnist_lab.sweep.plan import Job, locate_data
+from mnist_lab.sweep.plan import Composer, Job, locate_data
 from mnist_lab.sweep.record import Sweep, read_sweep
-from mnist_lab.sweep.tables import screen
+from mnist_lab.sweep.view import screen
 from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Refused
 
