@@ -17,6 +17,7 @@ from tiny_run import write_data_set
 from mnist_lab.settings.config import checked, choices, compose, conf_dir, parsed_overrides
 from mnist_lab.settings.table import leaves
 from mnist_lab.sweep import plan as sweep_plan
+from mnist_lab.sweep.launcher import quoted
 from mnist_lab.sweep.plan import Composer, directory_name, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
 from mnist_lab.train import train_command
@@ -81,6 +82,12 @@ def test_names_of_directories():
     for name in names:
         assert len(name) <= 100
         assert re.fullmatch(r"\d{5}_[\w.,=+-]+", name, re.ASCII)
+
+
+@pytest.mark.parametrize("path", ["/a b/$c", "/it's", "/a\\b", "/a\\", "/\\'", "/ü,=[]{}:#"])
+def test_hydra_is_told_any_path_as_it_is(path):
+    (override,) = parsed_overrides([f"hydra.sweep.dir={quoted(path)}"])
+    assert override.value() == path
 
 
 def test_the_name_of_a_sweep_is_what_its_jobs_share():

@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from mnist_lab.sweep.slots import Slot
 
 
-def print_plan(planned: Plan) -> None:
+def print_plan(plan: Plan) -> None:
     console = screen()
-    for line in plan_lines(planned):
+    for line in plan_lines(plan):
         console.print(line)
     console.print()
-    models = {str(job.settings["model"]): job.settings["model"] for job in planned.jobs}
+    models = {str(job.settings["model"]): job.settings["model"] for job in plan.jobs}
     sizes = {name: num_params(model) for name, model in models.items()}
-    console.print(plan_table(planned, [sizes[str(job.settings["model"])] for job in planned.jobs]))
+    console.print(plan_table(plan, [sizes[str(job.settings["model"])] for job in plan.jobs]))
 
 
 def num_params(model: Config) -> int:
@@ -54,7 +54,7 @@ def num_params(model: Config) -> int:
 
 
 def begin_sweep(
-    planned: Plan,
+    plan: Plan,
     composer: Composer,
     config: DictConfig,
     launcher_at: Callable[[Path], Launcher],
@@ -72,17 +72,17 @@ def begin_sweep(
         Refused: before anything is written.
         Failed, Interrupted: as `conduct`.
     """
-    slots = pool_slots(config, planned.jobs)
-    locate_data(planned.jobs, progress=show_download)
+    slots = pool_slots(config, plan.jobs)
+    locate_data(plan.jobs, progress=show_download)
     overrides = composer.hydra_overrides
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
-    sweep = Sweep.claim(planned, directory, arguments=arguments, launcher=overrides)
+    sweep = Sweep.claim(plan, directory, arguments=arguments, launcher=overrides)
     console = screen()
-    for line in duplicate_lines(planned):
+    for line in duplicate_lines(plan):
         console.print(line)
-    console.print(headed("sweep", f"{len(planned.jobs)} jobs in {shown_path(sweep.path)}"))
-    conduct(sweep, planned.jobs, slots, composer, config, launcher_at)
+    console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
+    conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
 
 
 def conduct(

@@ -10,14 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.source import Progress, Source, settled
-from mnist_lab.settings.config import (
-    SWEEP,
-    Config,
-    checked,
-    compose,
-    is_value,
-    parsed_overrides,
-)
+from mnist_lab.settings.config import SWEEP, Config, checked, compose, is_value, parsed_overrides
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.errors import Refused
 
@@ -36,7 +29,7 @@ class Job:
         overrides: what makes it differ from the defaults, as on a command line.
         values: those of the settings and choices that vary in the sweep.
         directory: its name, such as `007_optimizer=adam,width=128`.
-        settings: its configuration, checked; device and threads still open.
+        settings: plain and checked; device and threads still open.
     """
 
     number: int
@@ -77,7 +70,7 @@ class Composer:
     bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
 
     def settings(self, overrides: Sequence[str]) -> Config:
-        """Compose and check one job, plain.
+        """Compose one job and check it: its settings, plain.
 
         Raises:
             Refused: names the setting.

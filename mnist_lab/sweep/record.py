@@ -202,7 +202,7 @@ def job_state(directory: Path) -> str:
 
 
 def job_settings(directory: Path) -> dict[str, Any]:
-    """The configuration of one job, from the sweep.json beside its directory.
+    """The settings of one job, from the sweep.json beside its directory.
 
     Raises:
         Refused: no sweep, or the directory is none of its jobs.
@@ -215,7 +215,7 @@ def job_settings(directory: Path) -> dict[str, Any]:
 
 
 def stored_settings(document: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the configuration of a job. Its images are there, or put there by hand.
+    """Check the settings of a job. Its images are there, or put there by hand.
 
     The file may be a stranger's: what is downloaded from where is not for it to say.
     """

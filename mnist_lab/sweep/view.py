@@ -18,7 +18,8 @@ from mnist_lab.ui.console import Screen, percent
 from mnist_lab.ui.errors import Refused
 
 DRAW_S = 0.5  # seconds between two drawings
-BAR_WIDTH, OTHERS_WIDTH = 16, 44  # columns; epochs, time and accuracy, too, take 26 of the others
+BAR_WIDTH = 16  # columns
+OTHERS_WIDTH = 44  # columns that bar, epochs, time and accuracy may take, and some to spare
 FILE_WIDTH = 200  # columns where the output is no terminal
 
 
@@ -76,7 +77,8 @@ class View:
         self.ended += 1
         del self.running[slot]
         self.bars.update(self.slots[slot], visible=False)
-        line = Text(f"[{self.ended:{len(str(self.num_jobs))}}/{self.num_jobs}]  {job.directory}  ")
+        width = len(str(self.num_jobs))
+        line = Text(f"[{self.ended:{width}}/{self.num_jobs}]  {job.directory}  ")
         if state == "finished":
             metrics = read_metrics(self.sweep.job_path(job))
             val, test = accuracies(metrics)
@@ -88,7 +90,7 @@ class View:
             line.append(state)
         if state in ("finished", "failed"):
             self.epochs[job.number] = max_epochs(job)
-            self.look()
+            self.read_progress()
             whole = self.bars.tasks[0]
             if whole.time_remaining and not self.console.is_terminal:
                 line.append("  ").append(self.time_left.render(whole)).append(" left")
@@ -98,10 +100,10 @@ class View:
         """Show the jobs that run; now and then, since their files must be read."""
         if self.console.is_terminal and time.monotonic() - self.drawn > DRAW_S:
             self.drawn = time.monotonic()
-            self.look()
+            self.read_progress()
             self.bars.refresh()
 
-    def look(self) -> None:
+    def read_progress(self) -> None:
         """Read how far the jobs are, and the last accuracy: of validation, else of training."""
         for slot, job in self.running.items():
             if status := self.status(job):
@@ -133,7 +135,7 @@ def epochs_done(status: dict[str, Any]) -> int:
 
 def screen() -> Screen:
     """A terminal as wide as it is, or a pipe or file that cuts nothing off; text is as it is."""
-    console = Screen(highlight=False, markup=False, soft_wrap=True)
+    console = Screen(highlight=False, markup=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = FILE_WIDTH
     return console
@@ -150,18 +152,13 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-def add_row(table: Table, *cells: str) -> None:
-    """Add cells as they are: rich would take some brackets for its own."""
-    table.add_row(*map(Text, cells))
-
-
 def plan_table(plan: Plan, num_params: Sequence[int]) -> Table:
     short = short_names(plan.varies)
     table = plain_table("job", *short.values(), "parameters", "epochs")
     for job, params in zip(plan.jobs, num_params, strict=True):
         values = [job.values.get(key, "-") for key in plan.varies]
         epochs = str(job.settings["trainer"]["max_epochs"])
-        add_row(table, str(job.number), *values, f"{params:,}", epochs)
+        table.add_row(str(job.number), *values, f"{params:,}", epochs)
     return table
 
 
@@ -188,7 +185,7 @@ def results_table(sweep: Sweep, jobs: Sequence[Job]) -> Table:
     for job in jobs:
         metrics = read_metrics(sweep.job_path(job))
         values = [job.values.get(key, "-") for key in sweep.varies]
-        add_row(table, str(job.number), *values, *accuracies(metrics), f"{metrics['seconds']:.1f}")
+        table.add_row(str(job.number), *values, *accuracies(metrics), f"{metrics['seconds']:.1f}")
     return table
 
 
@@ -201,7 +198,7 @@ def failures_table(sweep: Sweep, jobs: Sequence[Job]) -> Table:
     table = plain_table("failed", "why", "last line")
     for job in jobs:
         status = read_status(sweep.job_path(job))
-        add_row(table, job.directory, str(status.get("reason", "-")), last_line(status))
+        table.add_row(job.directory, str(status.get("reason", "-")), last_line(status))
     return table
 
 
