@@ -157,8 +157,7 @@ def plan_table(plan: Plan, num_params: Sequence[int]) -> Table:
     table = plain_table("job", *short.values(), "parameters", "epochs")
     for job, params in zip(plan.jobs, num_params, strict=True):
         values = [job.values.get(key, "-") for key in plan.varies]
-        epochs = str(job.settings["trainer"]["max_epochs"])
-        table.add_row(str(job.number), *values, f"{params:,}", epochs)
+        table.add_row(str(job.number), *values, f"{params:,}", str(max_epochs(job)))
     return table
 
 
