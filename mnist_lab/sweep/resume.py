@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from mnist_lab.run.directory import read_config
 from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
-from mnist_lab.sweep.compose import Composer
-from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
+from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
-from mnist_lab.sweep.launcher import check_launcher
-from mnist_lab.sweep.plan import Job, locate_data
+from mnist_lab.sweep.launcher import pool_slots, quoted
+from mnist_lab.sweep.plan import Composer, Job, locate_data
 from mnist_lab.sweep.record import Sweep, read_sweep
-from mnist_lab.sweep.tables import screen
+from mnist_lab.sweep.view import screen
 from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Refused
 
@@ -53,6 +52,7 @@ def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool
 
 def resume_sweep(
     path: Path,
+    composer: Composer,
     config: DictConfig,
     launcher_at: Callable[[Path], Launcher],
     *,
@@ -62,7 +62,7 @@ def resume_sweep(
 
     Args:
         config: the launcher's, in the `hydra` node.
-        launcher_at: makes the launcher, given the directory.
+        launcher_at: makes a launcher of Hydra's, given the directory.
         retry_failed: the failed ones, too, from their beginning.
 
     Raises:
@@ -74,23 +74,21 @@ def resume_sweep(
         if sweep.state(job) == "running":  # by a worker that dies with its sweep, or by hand
             hold_soon(sweep.job_path(job)).release()
     states = {job.number: sweep.state(job) for job in sweep.jobs}
+    stopped = ("pending", "interrupted", "crashed")
+    left = [job for job in sweep.jobs if states[job.number] in stopped]
     failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
-    left = ("pending", "interrupted", "crashed")
-    jobs = [job for job in sweep.jobs if states[job.number] in left or job in failed]
+    jobs = sorted(left + failed, key=lambda job: job.number)
     if not jobs:
-        print_end(sweep)
-        refuse_failures(sweep)
+        end_sweep(sweep)
         return
-    composer = Composer(list(config.hydra.overrides.hydra))
     for job in jobs:
         composer.settings(job.overrides)  # refuses what conf/ knows no more
-    begun = [job for job in jobs if job not in failed]
-    slots = check_launcher(config, jobs, stored_threads(sweep, begun))
+    slots = pool_slots(config, jobs, stored_threads(sweep, left))
     locate_data(jobs, progress=show_download)
     for job in failed:
         start_afresh(sweep.job_path(job))
     screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
-    conduct(sweep, jobs, launcher_at(sweep.path), composer, slots)
+    conduct(sweep, jobs, slots, composer, config, launcher_at)
 
 
 def stored_threads(sweep: Sweep, jobs: Sequence[Job]) -> list[int]:
