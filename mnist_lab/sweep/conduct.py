@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import Config
-from mnist_lab.sweep.launcher import BASIC, launch, launch_in_turn, pool_slots
+from mnist_lab.sweep.launcher import BASIC, launch_apart, launch_in_turn, pool_slots
 from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.record import Sweep
@@ -78,12 +78,12 @@ def begin_sweep(
     overrides = composer.hydra_overrides
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
-    sweep = Sweep.claim(plan, directory, arguments=arguments, launcher=overrides)
-    console = screen()
-    for line in duplicate_lines(plan):
-        console.print(line)
-    console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
-    conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
+    with Sweep.claim(plan, directory, arguments=arguments, launcher=overrides) as sweep:
+        console = screen()
+        for line in duplicate_lines(plan):
+            console.print(line)
+        console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
+        conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
 
 
 def conduct(
@@ -110,7 +110,7 @@ def conduct(
         elif node._target_ == BASIC:
             launch_in_turn(sweep, jobs, launcher_at(sweep.path))
         else:
-            launch(sweep, jobs, launcher_at(sweep.path))
+            launch_apart(sweep, jobs, launcher_at(sweep.path))
     except (Failed, Interrupted):
         print_end(sweep)
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 import traceback
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.run.directory import Run, is_held, read_config, read_metrics
 from mnist_lab.run.resume import go_on
 from mnist_lab.sweep.record import job_settings, job_state
-from mnist_lab.ui.errors import Failed, first_line
+from mnist_lab.ui.errors import Failed, Refused, first_line
+from mnist_lab.ui.signals import Interrupted, handlers_kept, listen_for
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
@@ -90,3 +93,14 @@ def train_job(_: DictConfig) -> dict[str, Any]:
 
     import_lightning()
     return run_job(Path(HydraConfig.get().runtime.output_dir))
+
+
+def train_job_apart(config: DictConfig) -> None:
+    """One job in a process of another launcher's, which gets to know how it ended by its directory.
+
+    What is raised there would end the command that waits for all jobs. A SIGTERM, which submitit
+    lets pass and Ray takes for its own, stops the job at a batch's end.
+    """
+    with handlers_kept(), contextlib.suppress(Failed, Refused, Interrupted):
+        listen_for(signal.SIGTERM)
+        train_job(config)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.settings.check import check
 from mnist_lab.settings.table import SETTINGS, leaves
-from mnist_lab.sweep.job import record_lost
+from mnist_lab.sweep.job import record_lost, train_job_apart
 from mnist_lab.sweep.slots import Slot, choose_slots
 from mnist_lab.sweep.view import headed, screen
 from mnist_lab.ui.startup import import_lightning
@@ -73,6 +73,12 @@ def launch(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
             sweep.job_path(job).mkdir(exist_ok=True)
             record_lost(sweep.job_path(job), error)
         sweep.mark(job, sweep.state(job))
+
+
+def launch_apart(sweep: Sweep, jobs: Sequence[Job], launcher: Any) -> None:
+    """Run jobs in processes that a launcher of Hydra's makes, all at once."""
+    launcher.task_function = train_job_apart
+    launch(sweep, jobs, launcher)
 
 
 def launch_in_turn(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:

@@ -98,6 +98,12 @@ class Sweep:
         jobs = read_jobs(path, document)
         return cls(Run.hold(path), document, jobs)
 
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.held.release()
+
     @property
     def path(self) -> Path:
         return self.held.path

@@ -69,26 +69,26 @@ def resume_sweep(
         Refused: another process has the sweep or a job; or data or devices are not there.
         Failed, Interrupted: as `conduct`.
     """
-    sweep = Sweep.open(path)
-    for job in sweep.jobs:
-        if sweep.state(job) == "running":  # by a worker that dies with its sweep, or by hand
-            hold_soon(sweep.job_path(job)).release()
-    states = {job.number: sweep.state(job) for job in sweep.jobs}
-    stopped = ("pending", "interrupted", "crashed")
-    left = [job for job in sweep.jobs if states[job.number] in stopped]
-    failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
-    jobs = sorted(left + failed, key=lambda job: job.number)
-    if not jobs:
-        end_sweep(sweep)
-        return
-    for job in jobs:
-        composer.settings(job.overrides)  # refuses what conf/ knows no more
-    slots = pool_slots(config, jobs, stored_threads(sweep, left))
-    locate_data(jobs, progress=show_download)
-    for job in failed:
-        start_afresh(sweep.job_path(job))
-    screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
-    conduct(sweep, jobs, slots, composer, config, launcher_at)
+    with Sweep.open(path) as sweep:
+        for job in sweep.jobs:
+            if sweep.state(job) == "running":  # by a worker that dies with its sweep, or by hand
+                hold_soon(sweep.job_path(job)).release()
+        states = {job.number: sweep.state(job) for job in sweep.jobs}
+        stopped = ("pending", "interrupted", "crashed")
+        left = [job for job in sweep.jobs if states[job.number] in stopped]
+        failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
+        jobs = sorted(left + failed, key=lambda job: job.number)
+        if not jobs:
+            end_sweep(sweep)
+            return
+        for job in jobs:
+            composer.settings(job.overrides)  # refuses what conf/ knows no more
+        slots = pool_slots(config, jobs, stored_threads(sweep, left))
+        locate_data(jobs, progress=show_download)
+        for job in failed:
+            start_afresh(sweep.job_path(job))
+        screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
+        conduct(sweep, jobs, slots, composer, config, launcher_at)
 
 
 def stored_threads(sweep: Sweep, jobs: Sequence[Job]) -> list[int]:

@@ -73,8 +73,14 @@ signals = Signals()
 
 def listen() -> None:
     """Install the handlers; the first thing that an entry point does."""
-    for signum in STOPPING:
-        signal.signal(signum, signals)
+    listen_for(*STOPPING)
+
+
+def listen_for(*signums: int) -> None:
+    """Install the handler for some signals, from the main thread; another's hear nothing."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in signums:
+            signal.signal(signum, signals)
 
 
 @contextlib.contextmanager
