@@ -278,3 +278,17 @@ def test_gpus_are_filled_evenly_and_share_the_cores():
     }
     with pytest.raises(Refused, match="at most 4"):
         gpu(["0", "1"], slots=5, jobs_per_device=2)
+
+
+def test_a_failed_job_goes_on_by_itself_or_says_what_it_gives_up(tmp_path, settings):
+    code, _ = run("train", "-m", *settings, "seed=0,1", cwd=tmp_path, faults="000:raise,001:raise")
+    sweep = only_sweep(tmp_path)
+    assert (code, states(sweep)) == (1, {0: "failed", 1: "failed"})
+    (job,) = sweep.glob("000_*")
+    code, output = run("resume", job, cwd=tmp_path)
+    assert code == 0, output
+    assert "going on after epoch 1 of 2" in output
+    code, output = run("resume", sweep, "--retry-failed", cwd=tmp_path)
+    assert (code, states(sweep)) == (0, {0: "finished", 1: "finished"}), output
+    assert "001_seed=1: starts afresh; finished epochs given up: 1" in output
+    assert "going on with 1 of 2 jobs" in output

@@ -157,5 +157,6 @@ def print_end(sweep: Sweep) -> int:
     if others:
         console.print(f"mnist-resume {path} goes on with them.")
     if failed:
-        console.print(f"mnist-resume {path} --retry-failed starts the failed afresh.")
+        console.print(f"mnist-resume {path} --retry-failed starts the failed afresh; mnist-resume")
+        console.print("and the directory of a failed job goes on with it after its last epoch.")
     return len(failed) + others

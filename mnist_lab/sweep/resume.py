@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lab.run.directory import read_config
+from mnist_lab.run.directory import read_config, read_epochs
 from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
 from mnist_lab.sweep.conduct import conduct, end_sweep
@@ -86,7 +86,12 @@ def resume_sweep(
         slots = pool_slots(config, jobs, stored_threads(sweep, left))
         locate_data(jobs, progress=show_download)
         for job in failed:
-            start_afresh(sweep.job_path(job))
+            path = sweep.job_path(job)
+            if epochs := len(read_epochs(path)):
+                screen().print(
+                    f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
+                )
+            start_afresh(path)
         screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
         conduct(sweep, jobs, slots, composer, config, launcher_at)
 
