@@ -12,7 +12,7 @@ from mnist_lab.ui.errors import Refused
 
 
 class PoolLauncher(Launcher):
-    """hydra/launcher=pool, a name: the lab's sweeper hands its jobs to the pool by itself."""
+    """hydra/launcher=pool, to Hydra a name only: the lab's sweeper runs the pool itself."""
 
     def __init__(self, **_: Any) -> None:
         pass
