@@ -22,6 +22,7 @@ from mnist_lab.sweep import compose as sweep_compose
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.plan import directory_name, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
+from mnist_lab.sweep.resume import resume_arguments
 from mnist_lab.train import train_command
 from mnist_lab.ui.errors import Refused
 
@@ -177,6 +178,18 @@ def test_sweep_json_gives_back_every_job(planned_sweep):
     for job in jobs:
         assert nested(leaves(job.settings)) == job.settings
     assert set(states(planned_sweep.path).values()) == {"pending"}
+
+
+def test_a_resumed_sweep_has_each_setting_of_its_launcher_once(planned_sweep):
+    def arguments(*typed):
+        return resume_arguments(planned_sweep.path, typed, retry_failed=False)[:-2]
+
+    assert arguments() == ["hydra/launcher=pool", "hydra.launcher.slots=1"]
+    changed = arguments("hydra.launcher.slots=2", "hydra.launcher.threads=1")
+    assert changed == ["hydra/launcher=pool", "hydra.launcher.slots=2", "hydra.launcher.threads=1"]
+    assert arguments("hydra/launcher=basic") == ["hydra/launcher=basic"]
+    with pytest.raises(Refused, match=r"given 2 times; must be given once: hydra.*slots=3$"):
+        arguments("hydra.launcher.slots=2", "hydra.launcher.slots=3")
 
 
 def test_a_sweep_in_use_or_done_is_not_claimed_again(planned_sweep):

@@ -14,6 +14,7 @@ from mnist_lab.settings.overrides import (
     check_override,
     is_value,
     parsed_overrides,
+    refuse_repeated,
     refuse_unless_composed,
 )
 from mnist_lab.settings.table import SETTINGS, leaves
@@ -34,13 +35,15 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         multirun: overrides may have several values; composed is what the jobs have in common.
 
     Raises:
-        Refused: an override cannot be read, or names a setting or choice that does not exist.
+        Refused: an override cannot be read, names a setting or choice that does not exist, or one
+            that another override names, too.
     """
     import hydra
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
+    refuse_repeated(overrides, multirun=multirun)
     with hydra_session() as session:
         parsed = parsed_overrides(overrides, session.config_loader)
         for override in parsed:
@@ -85,6 +88,7 @@ def sweep_arguments(overrides: Sequence[str]) -> list[str]:
     A setting with one value becomes a sweep of one: Hydra would look for it in the default choices,
     which need not be the jobs', before any job is looked at.
     """
+    refuse_repeated(overrides, multirun=True)
     arguments = []
     for override in parsed_overrides(overrides):
         text = str(override.input_line)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mnist_lab.run.directory import read_config
 from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
+from mnist_lab.settings.overrides import refuse_repeated
 from mnist_lab.sweep.compose import Composer
 from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
 from mnist_lab.sweep.job import hold_soon
@@ -39,8 +40,11 @@ def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool
                 f"{text}: the settings of a sweep are fixed; "
                 f"free to change are {LAUNCHER}=... and hydra.launcher.*."
             )
+    refuse_repeated(overrides)
+    typed = {text.partition("=")[0] for text in overrides}
     stored: list[str] = read_sweep(path)["launcher"]
-    if any(text.startswith(f"{LAUNCHER}=") for text in overrides):
+    stored = [text for text in stored if text.partition("=")[0] not in typed]
+    if LAUNCHER in typed:
         stored = []
     launcher = [*stored, *overrides]
     compose(launcher, multirun=True)
