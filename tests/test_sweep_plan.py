@@ -36,6 +36,7 @@ GRIDS = [
     ("optimizer=sgd,rmsprop,adam", "model.width=8,16", "model.dropout=0,0.5", "seed=range(2)"),
     ("model=cnn", "model.channels=[4],[4,8]", "data.root='a b',c", "threads=null,1"),
     ("experiment=mlp_100,cnn_12_20", "trainer.max_epochs=1,2", "data=mnist,mnist_5k"),
+    ("experiment=mlp_512,fast_99", "optimizer=sgd,rmsprop", "optimizer.lr=0.1", "seed=0,1"),
     ("optimizer=adam", "optimizer.betas=[0.5,0.9],[0.9,0.99]", "optimizer.lr=1e-3,0.01"),
 ]
 

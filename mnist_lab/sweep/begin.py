@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lab.settings.build import build
-from mnist_lab.settings.compose import Config
+from mnist_lab.settings.compose import dropped_lines
 from mnist_lab.sweep.conduct import conduct
 from mnist_lab.sweep.launcher import check_launcher
-from mnist_lab.sweep.plan import Plan, locate_data
+from mnist_lab.sweep.plan import Plan, locate_data, rehearse
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.tables import duplicate_lines, headed, plan_lines, plan_table, screen
 from mnist_lab.ui.console import show_download
 from mnist_lab.ui.files import shown_path
-from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -45,12 +43,13 @@ def begin_sweep(
     """
     slots = check_launcher(config, planned.jobs)
     locate_data(planned.jobs, progress=show_download)
+    rehearse(planned.jobs)
     hydra_overrides = list(config.hydra.overrides.hydra)
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in hydra_overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
     sweep = Sweep.claim(planned, directory, arguments=arguments, launcher=hydra_overrides)
     console = screen()
-    for line in duplicate_lines(planned):
+    for line in [*duplicate_lines(planned), *dropped_lines(job.settings for job in planned.jobs)]:
         console.print(line)
     console.print(headed("sweep", f"{len(planned.jobs)} jobs in {shown_path(sweep.path)}"))
     conduct(sweep, planned.jobs, launcher_at(sweep.path), composer, slots)
@@ -58,21 +57,8 @@ def begin_sweep(
 
 def print_plan(planned: Plan) -> None:
     console = screen()
-    for line in plan_lines(planned):
+    sizes = rehearse(planned.jobs)
+    for line in [*plan_lines(planned), *dropped_lines(job.settings for job in planned.jobs)]:
         console.print(line)
     console.print()
-    sizes: dict[str, int] = {}
-    for job in planned.jobs:
-        model = job.settings["model"]
-        if str(model) not in sizes:
-            sizes[str(model)] = num_params(model)
-    console.print(plan_table(planned, [sizes[str(job.settings["model"])] for job in planned.jobs]))
-
-
-def num_params(model: Config) -> int:
-    """Count the parameters of a network without the memory that they would take."""
-    import_lightning()
-    import torch
-
-    with torch.device("meta"):
-        return sum(weight.numel() for weight in build(model).parameters())
+    console.print(plan_table(planned, sizes))
