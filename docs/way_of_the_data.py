@@ -14,8 +14,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from mnist_lab.data.datamodule import scale
-from mnist_lab.data.source import read_embedded
+from mnist_lab.data.source import Source
 from mnist_lab.models.mlp import MLP
+from mnist_lab.settings.compose import checked, compose
 
 INK, BLUE, GREY = "#222222", "#0072b2", "#888888"
 
@@ -26,8 +27,8 @@ def title(axes: Axes, text: str, below: str) -> None:
 
 
 def main() -> None:
-    splits = read_embedded()
-    image, label = splits.train_images[3], int(splits.train_labels[3])
+    splits = Source.of(checked(compose(["data=mnist"]))["data"]).find().read()
+    image, label = splits.train_images[7], int(splits.train_labels[7])
     torch.manual_seed(0)
     model = MLP(width=512, depth=1, dropout=0.0, init="glorot").eval()
     images = torch.from_numpy(image).view(1, 1, 28, 28)
@@ -45,18 +46,18 @@ def main() -> None:
     lines += [row[i : i + 7].hex(" ") for i in range(7, 28, 7)] + ["..."]
     axes[0].axis("off")
     axes[0].text(0, 0.96, "\n".join(lines), family="monospace", fontsize=8.5, va="top", color=INK)
-    title(axes[0], "a file on disk", "idx.py checks every byte\n(magic, sizes, SHA-256)")
+    title(axes[0], "a file on disk", "data/idx.py checks every byte\n(magic, sizes, SHA-256)")
 
     axes[1].imshow(image, cmap="gray_r")
     title(
         axes[1],
         "1  a batch by index",
-        f"uint8 (n, 1, 28, 28), label {label}\ndata.py, Batches.batch",
+        f"uint8 (n, 1, 28, 28), label {label}\ndata/datamodule.py, Images",
     )
 
     picture = axes[2].imshow(scale(images)[0, 0], cmap="gray_r", vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes[2], shrink=0.8, ticks=[0, 0.5, 1])
-    title(axes[2], "2  scaled", "float (n, 1, 28, 28)\ndata.py, scale: / 255")
+    title(axes[2], "2  scaled", "float (n, 1, 28, 28)\ndata/datamodule.py, scale: / 255")
 
     axes[3].axhline(0, color=GREY, lw=0.8)
     axes[3].stem(range(10), logits[0], basefmt=" ", linefmt=BLUE)

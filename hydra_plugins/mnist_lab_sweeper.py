@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -53,32 +51,32 @@ class LabSweeper(BasicSweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from mnist_lab.ui.verb import exit_code
+        from mnist_lab.settings.flags import Ended
 
-        # Hydra itself would turn every exception into exit code 1 and a traceback.
-        if code := exit_code(lambda: self.run(arguments)):
-            sys.exit(code)
+        try:
+            self.run(arguments)
+        except BaseException as error:
+            raise Ended(error) from error
 
     def run(self, arguments: list[str]) -> None:
-        from mnist_lab.sweep.begin import begin_sweep, print_plan
-        from mnist_lab.sweep.compose import Composer
-        from mnist_lab.sweep.plan import plan
+        from mnist_lab.settings.overrides import parsed_overrides
+        from mnist_lab.sweep.conduct import begin_sweep, print_plan
+        from mnist_lab.sweep.plan import Composer, plan
         from mnist_lab.sweep.resume import resume_sweep
 
         assert self.config is not None
         assert self.hydra_context is not None
+        config, launcher_at = self.config, self.launcher_at
+        composer = Composer(list(config.hydra.overrides.hydra))
         if self.resume is not None:
-            resume_sweep(
-                Path(self.resume), self.config, self.launcher_at, retry_failed=self.retry_failed
-            )
+            path, retry_failed = Path(self.resume), self.retry_failed
+            resume_sweep(path, composer, config, launcher_at, retry_failed=retry_failed)
             return
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (grid,) = self.split_arguments(overrides, None)
-        composer = Composer(list(self.config.hydra.overrides.hydra))
-        ready_grid = self.config.hydra.runtime.choices.get("sweep")
-        planned = plan(grid, composer, sweep=ready_grid)
+        overrides = [*self._parse_config(), *arguments]
+        parsed = parsed_overrides(overrides, self.hydra_context.config_loader)
+        (grid,) = self.split_arguments(parsed, None)
+        planned = plan(grid, composer, sweep=config.hydra.runtime.choices.get("sweep"))
         if self.plan:
             print_plan(planned)
         else:
-            begin_sweep(planned, composer, self.config, self.launcher_at, arguments=arguments)
+            begin_sweep(planned, composer, config, launcher_at, arguments=arguments)

@@ -84,7 +84,7 @@ def train_one(overrides: Sequence[str]) -> None:
     Source.of(settings["data"]).find(progress=show_download).read()
     import_lightning()
     from mnist_lab.run.fit import resolved, train
-    from mnist_lab.sweep.hydra_files import write_hydra_files
+    from mnist_lab.run.hydra_files import write_hydra_files
 
     Rehearsal().num_params(settings)
     settings = resolved(settings)

@@ -18,8 +18,7 @@ from mnist_lab.run.directory import read_config
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.schema import RETIRED
 from mnist_lab.settings.table import SETTINGS
-from mnist_lab.sweep.compose import Composer
-from mnist_lab.sweep.plan import plan
+from mnist_lab.sweep.plan import Composer, plan
 from mnist_lab.sweep.record import Sweep, job_settings
 from mnist_lab.ui.errors import Refused
 

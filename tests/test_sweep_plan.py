@@ -18,9 +18,9 @@ from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.groups import choices, conf_dir
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.table import leaves
-from mnist_lab.sweep import compose as sweep_compose
-from mnist_lab.sweep.compose import Composer
-from mnist_lab.sweep.plan import directory_name, plan
+from mnist_lab.sweep import plan as sweep_plan
+from mnist_lab.sweep.launcher import quoted
+from mnist_lab.sweep.plan import Composer, directory_name, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
 from mnist_lab.sweep.resume import resume_arguments
 from mnist_lab.train import train_command
@@ -60,7 +60,7 @@ def test_files_are_resolved_once_for_each_choice_of_them(monkeypatch):
         composed.append(overrides)
         return compose(overrides)
 
-    monkeypatch.setattr(sweep_compose, "compose", counting)
+    monkeypatch.setattr(sweep_plan, "compose", counting)
     grid = grid_of("optimizer=sgd,adam", "model.width=range(1,11)", "seed=range(5)")
     assert len(plan(grid, Composer()).jobs) == 100
     assert composed == [["optimizer=sgd"], ["optimizer=adam"]]
@@ -86,6 +86,12 @@ def test_names_of_directories():
     for name in names:
         assert len(name) <= 100
         assert re.fullmatch(r"\d{5}_[\w.,=+-]+", name, re.ASCII)
+
+
+@pytest.mark.parametrize("path", ["/a b/$c", "/it's", "/a\\b", "/a\\", "/\\'", "/ü,=[]{}:#"])
+def test_hydra_is_told_any_path_as_it_is(path):
+    (override,) = parsed_overrides([f"hydra.sweep.dir={quoted(path)}"])
+    assert override.value() == path
 
 
 def test_the_name_of_a_sweep_is_what_its_jobs_share():

@@ -21,6 +21,7 @@ from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -211,3 +212,19 @@ def parts(trainer: Any) -> Iterator[str]:
     for config in trainer.lr_scheduler_configs:
         if not by_step(config):
             yield type(config.scheduler).__name__
+
+
+class OwnCheckpoints(_CheckpointConnector):
+    """Reads the checkpoints that it is told to, and never one that Slurm's signals left behind.
+
+    Under Slurm, whatever environment the Trainer is given, Lightning prefers an hpc_ckpt_N.ckpt in
+    its folder: training would go on, and figures be taken, from another place than asked for.
+    """
+
+    @property
+    def _hpc_resume_path(self) -> None:
+        return None
+
+
+def ignore_stored_by_slurm(trainer: Trainer) -> None:
+    trainer._checkpoint_connector = OwnCheckpoints(trainer)

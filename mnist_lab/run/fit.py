@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import inspect
 import math
 import platform
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
@@ -27,7 +30,7 @@ from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_checkpoint
 from mnist_lab.run.directory import read_epochs
-from mnist_lab.run.fast_loop import FastEpochLoop
+from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
 from mnist_lab.run.tensorboard import write_session_end, write_session_start
 from mnist_lab.settings.build import build
 from mnist_lab.settings.groups import conf_dir
@@ -35,7 +38,7 @@ from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import shown_path
-from mnist_lab.ui.signals import Interrupted, signals
+from mnist_lab.ui.signals import Interrupted, handlers_kept, signals
 
 if TYPE_CHECKING:
     from mnist_lab.data.datamodule import MNISTDataModule
@@ -122,13 +125,13 @@ def train(
 
     Raises:
         Failed: NaN, full disk, GPU out of memory or a bug; the log holds the traceback.
-        Interrupted: SIGINT or SIGTERM, obeyed at a batch's end.
+        Interrupted: a signal of STOPPING, obeyed at a batch's end.
     """
     run.write_config(config)
     run.write_status("running", epoch=0 if checkpoint is None else len(read_epochs(run.path)))
     with Console(run.path / "train.log", quiet=quiet) as console:
         try:
-            with signals.defer(), num_threads(config["threads"]):
+            with signals.defer(), handlers_kept(), num_threads(config["threads"]):
                 parts = build_parts(config, run, console)
                 fit(parts, console, checkpoint)
                 metrics = record(config, run, parts, measure(parts, run, console))
@@ -151,8 +154,13 @@ def explain(error: BaseException, config: Config) -> Failed | Interrupted:
     """Say what an exception means for the run."""
     if isinstance(error, (Failed, Interrupted)):
         return error
-    if signals.received:  # Lightning, too, raises at a SIGTERM
+    if signals.received:
         return Interrupted(signals.received)
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):  # where nobody listens for signals
+        by_key = isinstance(error, KeyboardInterrupt) or isinstance(
+            error.__context__, KeyboardInterrupt
+        )  # Lightning makes an exit of it, and of a SIGTERM another
+        return Interrupted(signal.SIGINT if by_key else signal.SIGTERM)
     if isinstance(error, torch.OutOfMemoryError):
         size = config["data"]["batch_size"]
         return Failed("oom", f"the GPU's memory is too small for data.batch_size={size}.")
@@ -195,16 +203,18 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     write_session_start(run.path, config)
     board = SummaryWriter(run.path / "tensorboard", purge_step=len(read_epochs(run.path)) + 1)
     recorder = Record(run, console, board)
-    settings = config["trainer"]
+    settings = {**trainer_defaults(), **config["trainer"]}
+    if not data.num_val:
+        settings["limit_val_batches"] = 0
     trainer: Trainer = build(
-        {**settings, "limit_val_batches": settings["limit_val_batches"] if data.num_val else 0},
+        settings,
         callbacks=[
             StopOnSignal(),
             SeedEpochs(seed=config["seed"]),
             ProgressBar(console),
             recorder,
         ],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # no scheduler's variables
         default_root_dir=run.path,
         num_sanity_val_steps=0,
         logger=False,  # Record writes TensorBoard by epochs, so that runs of any batch size compare
@@ -212,6 +222,7 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
         enable_model_summary=False,
         deterministic=True,
     )
+    ignore_stored_by_slurm(trainer)
     describe(console, config, data, summary, run)
 
     def say(why: str) -> None:
@@ -221,6 +232,12 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
         trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
     )
     return Parts(data, model, trainer, summary, recorder, board)
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Every argument of the Trainer; one that is left out it takes from PL_TRAINER_* variables."""
+    parameters = inspect.signature(Trainer.__init__).parameters.values()
+    return {one.name: one.default for one in parameters if one.default is not one.empty}
 
 
 def fit(parts: Parts, console: Console, checkpoint: Path | None) -> None:

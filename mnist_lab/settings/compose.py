@@ -71,21 +71,46 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
 
 
 @contextlib.contextmanager
+def hydra_apart() -> Iterator[None]:
+    """A Hydra for the moment, beside one that the user's own code may have set up."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.singleton import Singleton
+    from hydra.version import VersionBase
+
+    instances = {**Singleton._instances}
+    for its_own in (GlobalHydra, HydraConfig, VersionBase):
+        Singleton._instances.pop(its_own, None)
+    try:
+        yield
+    finally:
+        Singleton._instances.clear()
+        Singleton._instances.update(instances)
+
+
+@contextlib.contextmanager
 def hydra_session() -> Iterator[Hydra]:
     """Hydra as it reads our conf/: the one that runs a sweep, or one for the moment."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
+    if (found := GlobalHydra.instance().hydra) is not None:
+        path = found.config_loader.get_search_path().get_path()
+        if str(conf_dir()) in {(part.path or "").removeprefix("file://") for part in path}:
+            yield with_recipes(found)
+            return
+    with hydra_apart(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield with_recipes(GlobalHydra.instance().hydra)
+
+
+def with_recipes(session: Hydra | None) -> Hydra:
+    """Have Hydra compose a recipe as the lab means it."""
     from mnist_lab.settings.recipe import RecipeLoader
 
-    inside = GlobalHydra.instance().is_initialized()
-    conf = hydra.initialize_config_dir(str(conf_dir()), version_base="1.3") if not inside else None
-    with conf or contextlib.nullcontext():
-        session = GlobalHydra.instance().hydra
-        assert session is not None
-        if not isinstance(session.config_loader, RecipeLoader):
-            session.config_loader = RecipeLoader(session.config_loader.get_search_path())
-        yield session
+    assert session is not None
+    if not isinstance(session.config_loader, RecipeLoader):
+        session.config_loader = RecipeLoader(session.config_loader.get_search_path())
+    return session
 
 
 def sweep_arguments(overrides: Sequence[str]) -> list[str]:

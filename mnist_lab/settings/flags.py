@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mnist_lab.settings.compose import hydra_apart
 from mnist_lab.settings.groups import conf_dir
 from mnist_lab.ui.errors import Refused
 
@@ -34,9 +35,32 @@ def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
     return flags
 
 
+class Ended(BaseException):
+    """Carries what ended a sweep through Hydra, which would print any Exception and exit with 1."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def hydra_command(args: Sequence[str], task: Any) -> None:
-    """Have Hydra read these arguments and call `task`, or its sweeper, with what it composes."""
+    """Have Hydra read these arguments and call `task`, or its sweeper, with what it composes.
+
+    It may be called any number of times in a process, also beside a Hydra of the user's own:
+    nothing of it is left behind.
+
+    Raises:
+        Refused, Failed, Interrupted: what the sweeper raised.
+    """
     import hydra
 
-    sys.argv = [sys.argv[0], *args]
-    hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")(task)()
+    main = hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")
+    argv = sys.argv
+    sys.argv = [argv[0], *args]
+    try:
+        with hydra_apart():
+            main(task)()
+    except Ended as ended:
+        raise ended.error from None
+    finally:
+        sys.argv = argv

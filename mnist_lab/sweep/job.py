@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.run.directory import Run, is_held, read_config, read_metrics, read_status
-from mnist_lab.sweep.record import job_settings
+from mnist_lab.run.directory import Run, is_held, read_config, read_metrics
+from mnist_lab.run.resume import go_on
+from mnist_lab.sweep.record import job_settings, job_state
+from mnist_lab.ui.errors import Failed, Refused, first_line
+from mnist_lab.ui.signals import Interrupted, handlers_kept, listen_for
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
@@ -29,7 +34,7 @@ def run_job(directory: Path, *, threads: int | None = None, quiet: bool = False)
         quiet: write train.log only.
 
     Returns:
-        The final figures, as in metrics.json.
+        The final metrics, as in metrics.json.
 
     Raises:
         Failed, Interrupted: status.json says the same.
@@ -37,23 +42,37 @@ def run_job(directory: Path, *, threads: int | None = None, quiet: bool = False)
     """
     run = Run.hold(directory)
     try:
-        if state(directory) == "finished":
+        if job_state(directory) == "finished":
             return read_metrics(directory)
-        return train_held(run, threads=threads, quiet=quiet)
+        settings = job_settings(directory)
+        if (directory / "config.yaml").exists():
+            # The first part's threads and data; any device will do.
+            settings = {**read_config(directory), "trainer": settings["trainer"]}
+        else:
+            settings["threads"] = settings["threads"] or threads
+        return go_on(run, settings, quiet=quiet)
     except Exception as error:
-        if state(directory) not in ENDED:  # it never came to training
-            line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            record_failure(run, "error", line, log=traceback.format_exc())
+        record_failure(run, error)
         raise
     finally:
         run.release()
 
 
-def state(directory: Path) -> str:
-    """What a job says of itself: pending, running, finished, failed or interrupted."""
-    if not (directory / "status.json").exists():
-        return "pending"
-    return str(read_status(directory)["state"])
+def record_failure(run: Run, error: BaseException) -> None:
+    """Say in a job's status and log how it ended, unless it came far enough to do so itself."""
+    if job_state(run.path) in ENDED:
+        return
+    with (run.path / "train.log").open("a") as file:
+        file.writelines(traceback.format_exception(error))
+    reason = error.reason if isinstance(error, Failed) else "error"
+    run.write_status("failed", reason=reason, message=first_line(error))
+
+
+def record_lost(directory: Path, error: BaseException) -> None:
+    """Do so for a job whose process no longer can."""
+    run = hold_soon(directory)
+    record_failure(run, error)
+    run.release()
 
 
 def hold_soon(directory: Path) -> Run:
@@ -68,26 +87,20 @@ def hold_soon(directory: Path) -> Run:
     return Run.hold(directory)
 
 
-def record_failure(run: Run, reason: str, message: str, *, log: str) -> None:
-    """Say in a job's status and log how it ended, for one that could not say so itself."""
-    with (run.path / "train.log").open("a") as file:
-        file.write(log.rstrip("\n") + "\n")
-    run.write_status("failed", reason=reason, message=message)
-
-
-def train_held(run: Run, *, threads: int | None, quiet: bool) -> dict[str, Any]:
-    from mnist_lab.run.resume import go_on
-
-    settings = job_settings(run.path)
-    config = {**settings, "threads": settings["threads"] or threads}
-    if (run.path / "config.yaml").exists():  # the first part's threads and data; any device will do
-        config = {**read_config(run.path), "trainer": settings["trainer"]}
-    return go_on(run, config, quiet=quiet)
-
-
 def train_job(_: DictConfig) -> dict[str, Any]:
     """One job, in the directory that Hydra made for it; the sweep knows its settings."""
     from hydra.core.hydra_config import HydraConfig
 
     import_lightning()
     return run_job(Path(HydraConfig.get().runtime.output_dir))
+
+
+def train_job_apart(config: DictConfig) -> None:
+    """One job in a process of another launcher's, which gets to know how it ended by its directory.
+
+    What is raised there would end the command that waits for all jobs. A SIGTERM, which submitit
+    lets pass and Ray takes for its own, stops the job at a batch's end.
+    """
+    with handlers_kept(), contextlib.suppress(Failed, Refused, Interrupted):
+        listen_for(signal.SIGTERM)
+        train_job(config)

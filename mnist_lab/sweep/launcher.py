@@ -1,33 +1,33 @@
-"""The launcher behind hydra/launcher=pool, and what any launcher is checked for."""
+"""What any launcher is checked for, and how Hydra's own are given the jobs of a sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
 
 from mnist_lab.settings.check import check
 from mnist_lab.settings.table import SETTINGS, leaves
-from mnist_lab.sweep.pool import Pool
+from mnist_lab.sweep.job import record_lost, train_job_apart
 from mnist_lab.sweep.slots import Slot, choose_slots
-from mnist_lab.ui.errors import Refused
+from mnist_lab.sweep.view import headed, screen
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
+    from hydra.plugins.launcher import Launcher
     from omegaconf import DictConfig
 
     from mnist_lab.sweep.plan import Job
-
+    from mnist_lab.sweep.record import Sweep
 
 POOL = "hydra_plugins.mnist_lab_pool.PoolLauncher"
+BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"  # one by one, in this process
 
 
-def check_launcher(
+def pool_slots(
     config: DictConfig, jobs: Sequence[Job], stored_threads: Sequence[int] = ()
 ) -> list[Slot]:
-    """Check that whatever launcher can run these jobs; return the slots, where it is the pool.
+    """Check that the launcher can run these jobs; return the slots, where it is the pool.
 
     Args:
         config: with the `hydra` node.
@@ -52,7 +52,7 @@ def check_launcher(
             job_threads=max([*own_threads, *stored_threads]),
             jobs_per_device=node["jobs_per_device"],
         )
-    if "gpu" in accelerators and is_basic_target(node["_target_"]):
+    if "gpu" in accelerators and node["_target_"] == BASIC:
         import_lightning()
         from mnist_lab.run.fit import device_kind
 
@@ -60,38 +60,38 @@ def check_launcher(
     return []
 
 
-def is_basic_target(target: str) -> bool:
-    """Hydra's own launcher: one job after the other, in this process."""
-    return target == "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+def launch(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
+    """Run jobs through a launcher of Hydra's, which by its contract sees their overrides alone."""
+    directory = f"hydra.sweep.dir={quoted(sweep.path)}"
+    overrides = [
+        [*job.overrides, directory, f"hydra.sweep.subdir={quoted(job.directory)}"] for job in jobs
+    ]
+    returns = launcher.launch(overrides, initial_job_idx=jobs[0].number)
+    for job, returned in zip(jobs, returns, strict=False):
+        error = returned._return_value
+        if sweep.state(job) == "pending" and isinstance(error, Exception):
+            sweep.job_path(job).mkdir(exist_ok=True)
+            record_lost(sweep.job_path(job), error)
+        sweep.mark(job, sweep.state(job))
 
 
-class SlotLauncher(Launcher):
-    """Hands the jobs of a planned sweep to a pool of slots.
+def launch_apart(sweep: Sweep, jobs: Sequence[Job], launcher: Any) -> None:
+    """Run jobs in processes that a launcher of Hydra's makes, all at once."""
+    launcher.task_function = train_job_apart
+    launch(sweep, jobs, launcher)
 
-    Args:
-        settings: the node `hydra.launcher`; see `conf/hydra/launcher/pool.yaml`.
-    """
 
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
-        self.planned: Mapping[tuple[str, ...], Job] = {}
-        self.pool: Pool | None = None
+def launch_in_turn(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:
+    """Run jobs in this process, and say each time which it is."""
+    for place, job in enumerate(jobs, 1):
+        screen().print()
+        screen().print(headed(f"job {place}/{len(jobs)}", job.directory))
+        sweep.mark(job, "running")
+        launch(sweep, [job], launcher)
 
-    def setup(self, **_: Any) -> None:
-        """All that Hydra would tell is known from the sweep."""
 
-    def prepare(self, pool: Pool, planned: Mapping[tuple[str, ...], Job]) -> None:
-        """Get ready for `launch`, which by Hydra's contract learns of the jobs' overrides alone."""
-        self.pool = pool
-        self.planned = planned
+def quoted(text: str | Path) -> str:
+    """As Hydra's override grammar takes any text."""
+    from hydra.core.override_parser.types import Quote, QuotedString
 
-    def launch(
-        self,
-        job_overrides: Sequence[Sequence[str]],
-        initial_job_idx: int,  # noqa: ARG002
-    ) -> Sequence[JobReturn]:
-        if self.pool is None:
-            raise Refused("hydra/launcher=pool: works with the lab's own hydra/sweeper=lab only.")
-        jobs = [self.planned[tuple(overrides)] for overrides in job_overrides]
-        self.pool.run(jobs)
-        return [JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED) for job in jobs]
+    return QuotedString(str(text), Quote.single).with_quotes()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import traceback
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,16 +14,15 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.sweep.hydra_files import write_hydra_files
-from mnist_lab.sweep.job import ENDED, hold_soon, record_failure, state
+from mnist_lab.run.hydra_files import write_hydra_files
+from mnist_lab.sweep.job import record_lost
 from mnist_lab.sweep.view import View
 from mnist_lab.sweep.worker import prepare, work
-from mnist_lab.ui.errors import Failed
+from mnist_lab.ui.errors import Failed, first_line
 from mnist_lab.ui.signals import signals
 
 if TYPE_CHECKING:
-    from mnist_lab.sweep.compose import Composer
-    from mnist_lab.sweep.plan import Job
+    from mnist_lab.sweep.plan import Composer, Job
     from mnist_lab.sweep.record import Sweep
     from mnist_lab.sweep.slots import Slot
 
@@ -110,6 +108,7 @@ class Pool:
     workers: list[Worker] = field(init=False, default_factory=list)
     running: dict[Future[None], tuple[int, Job]] = field(init=False, default_factory=dict)
     stopping: bool = field(init=False, default=False)
+    view: View = field(init=False)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run the jobs; what becomes of each is in its directory.
@@ -120,11 +119,11 @@ class Pool:
         """
         log = self.sweep.path / WORKERS_LOG
         self.workers = [Worker(slot, log) for slot in self.slots[: len(jobs)]]
+        self.view = View(self.sweep, jobs, num_slots=len(self.workers))
         waiting, idle = deque(jobs), deque(range(len(self.workers)))
         unable = False
-        view = View(self.sweep, jobs)
         try:
-            with signals.defer(), view:
+            with signals.defer(), self.view.bars:
                 while self.running or (waiting and not self.stopping):
                     while waiting and idle and not self.stopping:
                         self.begin(waiting.popleft(), idle.popleft())
@@ -134,14 +133,13 @@ class Pool:
                         idle.append(slot)
                         if not (self.stopping or self.workers[slot].has_started):
                             unable = True
-                            self.stop(view, "stopping, since a worker cannot start")
-                        self.end(job, slot, future)
-                        view.end(job, self.sweep.state(job))
-                        if self.stop_on_failure and self.sweep.state(job) == "failed":
-                            self.stop(view, f"stopping the others, since {job.directory} failed")
+                            self.stop("stopping, since a worker cannot start")
+                        state = self.end(job, slot, future)
+                        if self.stop_on_failure and state == "failed":
+                            self.stop(f"stopping the others, since {job.directory} failed")
                     if signals.received:
-                        self.stop(view, "stopping at the next batch; Ctrl-C again leaves at once")
-                    view.draw(dict(self.running.values()))
+                        self.stop("stopping at the next batch; Ctrl-C again leaves at once")
+                    self.view.draw()
         finally:
             for worker in self.workers:
                 worker.kill()
@@ -158,41 +156,38 @@ class Pool:
             write_hydra_files(path, self.composer.config(job.overrides), number=job.number)
         self.sweep.mark(job, "running")
         self.running[self.workers[slot].submit(path)] = slot, job
+        self.view.begin(job, slot)
 
-    def end(self, job: Job, slot: int, future: Future[None]) -> None:
+    def end(self, job: Job, slot: int, future: Future[None]) -> str:
         """Take note of how a job ended, also for one that could not say so itself."""
         from loky.process_executor import BrokenProcessPool
 
-        error, path = future.exception(), self.sweep.job_path(job)
+        error = future.exception()
         if isinstance(error, BrokenProcessPool):
             self.workers[slot].kill()  # it is dead; a fresh one comes with the next job
-        if error is not None and not self.stopping and state(path) not in ENDED:
-            run = hold_soon(path)
-            if isinstance(error, BrokenProcessPool):
-                reason, message = cause_of_death(error)
-                log = f"{message}\n"
-            else:
-                reason, message = "error", f"{type(error).__name__}: {error}"
-                log = "".join(traceback.format_exception(error))
-            record_failure(run, reason, message, log=log)
-            run.release()
-        self.sweep.mark(job, self.sweep.state(job))
+            error = cause_of_death(error)
+        if error is not None and not self.stopping:
+            record_lost(self.sweep.job_path(job), error)
+        state = self.sweep.state(job)
+        self.sweep.mark(job, state)
+        self.view.end(job, slot, state)
+        return state
 
-    def stop(self, view: View, why: str) -> None:
+    def stop(self, why: str) -> None:
         """Begin no more jobs, and ask those that run to stop."""
         if not self.stopping:
             self.stopping = True
-            view.console.print(why)
+            self.view.console.print(why)
             for slot, _ in self.running.values():
                 self.workers[slot].interrupt()
 
 
-def cause_of_death(error: Exception) -> tuple[str, str]:
-    """The reason and message for a job whose process died, from what loky says of it."""
+def cause_of_death(error: Exception) -> Failed:
+    """Why a job failed whose process died, from what loky says of it."""
     found = re.search(r"\((-?\d+)\)", str(error))
     if found is None:
-        return "killed", f"the worker died ({str(error).splitlines()[0]})"
+        return Failed("killed", f"the worker died ({first_line(error)})")
     code = int(found[1])
     if code < 0:
-        return "killed", f"the worker was killed by {signal.Signals(-code).name}"
-    return "exit", f"the worker ended with exit code {code} in the middle of the job"
+        return Failed("killed", f"the worker was killed by {signal.Signals(-code).name}")
+    return Failed("exit", f"the worker ended with exit code {code} in the middle of the job")

@@ -98,6 +98,12 @@ class Sweep:
         jobs = read_jobs(path, document)
         return cls(Run.hold(path), document, jobs)
 
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.held.release()
+
     @property
     def path(self) -> Path:
         return self.held.path
@@ -110,9 +116,7 @@ class Sweep:
         return self.path / job.directory
 
     def state(self, job: Job) -> str:
-        """pending, running, finished, failed, interrupted or crashed; as the job itself says."""
-        path = self.job_path(job)
-        return read_state(path) if (path / "status.json").exists() else "pending"
+        return job_state(self.job_path(job))
 
     def mark(self, job: Job, state: str) -> None:
         """Take down a job's state; to disk now and then, since the job itself says the same."""
@@ -120,11 +124,13 @@ class Sweep:
         if time.monotonic() - self.written > WRITE_S:
             self.write()
 
-    def mark_all(self) -> None:
-        """Take down what each job says of itself, to disk."""
+    def mark_all(self) -> dict[int, str]:
+        """Take down what each job says of itself, to disk; return it by the job's number."""
+        states = {job.number: self.state(job) for job in self.jobs}
         for job in self.jobs:
-            self.document["jobs"][job.directory]["state"] = self.state(job)
+            self.document["jobs"][job.directory]["state"] = states[job.number]
         self.write()
+        return states
 
     def write(self) -> None:
         write_json(self.path / FILE, self.document)
@@ -196,8 +202,13 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def job_state(directory: Path) -> str:
+    """pending, running, finished, failed, interrupted or crashed; as the job itself says."""
+    return read_state(directory) if (directory / "status.json").exists() else "pending"
+
+
 def job_settings(directory: Path) -> dict[str, Any]:
-    """The configuration of one job, from the sweep.json beside its directory.
+    """The settings of one job, from the sweep.json beside its directory.
 
     Raises:
         Refused: no sweep, or the directory is none of its jobs.
@@ -210,7 +221,7 @@ def job_settings(directory: Path) -> dict[str, Any]:
 
 
 def stored_settings(document: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the configuration of a job. Its images are there, or put there by hand.
+    """Check the settings of a job. Its images are there, or put there by hand.
 
     The file may be a stranger's: what is downloaded from where is not for it to say.
     """

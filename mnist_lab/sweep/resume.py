@@ -11,13 +11,12 @@ from mnist_lab.run.directory import read_config
 from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
 from mnist_lab.settings.overrides import refuse_repeated
-from mnist_lab.sweep.compose import Composer
-from mnist_lab.sweep.conduct import conduct, print_end, quoted, refuse_failures
+from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
-from mnist_lab.sweep.launcher import check_launcher
-from mnist_lab.sweep.plan import Job, locate_data
+from mnist_lab.sweep.launcher import pool_slots, quoted
+from mnist_lab.sweep.plan import Composer, Job, locate_data
 from mnist_lab.sweep.record import Sweep, read_sweep
-from mnist_lab.sweep.tables import screen
+from mnist_lab.sweep.view import screen
 from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Refused
 
@@ -57,6 +56,7 @@ def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool
 
 def resume_sweep(
     path: Path,
+    composer: Composer,
     config: DictConfig,
     launcher_at: Callable[[Path], Launcher],
     *,
@@ -66,35 +66,33 @@ def resume_sweep(
 
     Args:
         config: the launcher's, in the `hydra` node.
-        launcher_at: makes the launcher, given the directory.
+        launcher_at: makes a launcher of Hydra's, given the directory.
         retry_failed: the failed ones, too, from their beginning.
 
     Raises:
         Refused: another process has the sweep or a job; or data or devices are not there.
         Failed, Interrupted: as `conduct`.
     """
-    sweep = Sweep.open(path)
-    for job in sweep.jobs:
-        if sweep.state(job) == "running":  # by a worker that dies with its sweep, or by hand
-            hold_soon(sweep.job_path(job)).release()
-    states = {job.number: sweep.state(job) for job in sweep.jobs}
-    failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
-    left = ("pending", "interrupted", "crashed")
-    jobs = [job for job in sweep.jobs if states[job.number] in left or job in failed]
-    if not jobs:
-        print_end(sweep)
-        refuse_failures(sweep)
-        return
-    composer = Composer(list(config.hydra.overrides.hydra))
-    for job in jobs:
-        composer.settings(job.overrides)  # refuses what conf/ knows no more
-    begun = [job for job in jobs if job not in failed]
-    slots = check_launcher(config, jobs, stored_threads(sweep, begun))
-    locate_data(jobs, progress=show_download)
-    for job in failed:
-        start_afresh(sweep.job_path(job))
-    screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
-    conduct(sweep, jobs, launcher_at(sweep.path), composer, slots)
+    with Sweep.open(path) as sweep:
+        for job in sweep.jobs:
+            if sweep.state(job) == "running":  # by a worker that dies with its sweep, or by hand
+                hold_soon(sweep.job_path(job)).release()
+        states = {job.number: sweep.state(job) for job in sweep.jobs}
+        stopped = ("pending", "interrupted", "crashed")
+        left = [job for job in sweep.jobs if states[job.number] in stopped]
+        failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
+        jobs = sorted(left + failed, key=lambda job: job.number)
+        if not jobs:
+            end_sweep(sweep)
+            return
+        for job in jobs:
+            composer.settings(job.overrides)  # refuses what conf/ knows no more
+        slots = pool_slots(config, jobs, stored_threads(sweep, left))
+        locate_data(jobs, progress=show_download)
+        for job in failed:
+            start_afresh(sweep.job_path(job))
+        screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
+        conduct(sweep, jobs, slots, composer, config, launcher_at)
 
 
 def stored_threads(sweep: Sweep, jobs: Sequence[Job]) -> list[int]:

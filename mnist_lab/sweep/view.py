@@ -1,127 +1,205 @@
-"""The pool as it runs: a live view on a terminal, plain lines elsewhere."""
+"""What a sweep shows: its plan, its jobs as the pool runs them, its results and failures."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
-from types import TracebackType
+from collections.abc import Sequence
+from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from mnist_lab.run.directory import read_metrics, read_status
-from mnist_lab.sweep.plan import Job
+from mnist_lab.sweep.plan import Job, Plan, short_names
 from mnist_lab.sweep.record import Sweep
-from mnist_lab.sweep.tables import add_row, last_line, plain_table, screen
-from mnist_lab.ui.console import percent
+from mnist_lab.ui.console import Screen, percent
 from mnist_lab.ui.errors import Refused
 
 DRAW_S = 0.5  # seconds between two drawings
+BAR_WIDTH = 16  # columns
+OTHERS_WIDTH = 44  # columns that bar, epochs, time and accuracy may take, and some to spare
+FILE_WIDTH = 200  # columns where the output is no terminal
 
 
 class View:
-    """Jobs that ended as lines; below them, on a terminal, those that run and what is left.
+    """Jobs that ended as lines; below them, on a terminal, bars of epochs: of all, of each slot.
 
     Args:
         jobs: those that are run now, of the sweep's.
     """
 
-    def __init__(self, sweep: Sweep, jobs: Sequence[Job]) -> None:
+    def __init__(self, sweep: Sweep, jobs: Sequence[Job], *, num_slots: int) -> None:
         self.sweep = sweep
         self.console = screen()
         self.num_jobs = len(jobs)
-        self.epochs = {job.number: job.settings["trainer"]["max_epochs"] for job in jobs}
-        self.begun = {job.number: self.epochs_done(job) for job in jobs}  # before we came
-        self.ended = 0
-        self.failed = 0
-        self.finished_epochs = 0
-        self.running: Mapping[int, Job] = {}
-        self.start = self.drawn = time.monotonic()
-        self.live: Live | None = None
-        if self.console.is_terminal:
-            self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.ended = self.failed = 0
+        self.running: dict[int, Job] = {}  # by slot
+        self.drawn = 0.0
+        self.time_left = TimeRemainingColumn(compact=True)
+        # Names give way to the other columns, and no line comes up to the terminal's edge: the ^C
+        # that it echoes would wrap there, and the bars, drawn over, would leave a line behind.
+        names = Column(no_wrap=True, max_width=max(12, self.console.width - OTHERS_WIDTH))
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False, table_column=names),
+            BarColumn(bar_width=BAR_WIDTH),
+            MofNCompleteColumn(),
+            self.time_left,
+            TextColumn("{task.fields[accuracy]}"),
+            console=self.console,
+            transient=True,
+            auto_refresh=False,
+            disable=not self.console.is_terminal,
+            speed_estimate_period=math.inf,  # seconds; an epoch may take minutes
+        )
+        self.epochs = {job.number: epochs_done(self.status(job)) for job in jobs}
+        self.whole = self.bars.add_task(
+            "", total=sum(map(max_epochs, jobs)), completed=sum(self.epochs.values()), accuracy=""
+        )
+        self.slots = [self.bars.add_task("", visible=False) for _ in range(num_slots)]
+        self.bars.advance(self.whole, 0)  # the clock starts now, not with the first epoch's end
 
-    def __enter__(self) -> View:
-        if self.live is not None:
-            self.live.start()
-        return self
+    def begin(self, job: Job, slot: int) -> None:
+        self.running[slot] = job
+        self.bars.reset(
+            self.slots[slot],
+            total=max_epochs(job),
+            completed=self.epochs[job.number],
+            description=job.directory,
+            visible=True,
+            accuracy="starting",
+        )
+        self.bars.advance(self.slots[slot], 0)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.live is not None:
-            self.live.stop()
-
-    def epochs_done(self, job: Job) -> int:
-        path = self.sweep.job_path(job)
-        try:
-            return int(read_status(path).get("epoch", 0))
-        except (Refused, TypeError, ValueError):  # not begun
-            return 0
-
-    def end(self, job: Job, state: str) -> None:
+    def end(self, job: Job, slot: int, state: str) -> None:
         """Print the line of a job that ended."""
         self.ended += 1
-        self.running = {slot: other for slot, other in self.running.items() if other is not job}
-        self.finished_epochs += self.epochs[job.number] - self.begun[job.number]
-        path = self.sweep.job_path(job)
-        how = Text(state)
-        if state == "finished":
-            metrics = read_metrics(path)
-            how = Text(
-                f"val {percent(metrics.get('val/acc'))}  test {percent(metrics['test/acc'])}"
-            )
-            how.append(f"  {metrics['seconds']:.1f} s")
-        elif state == "failed":
-            self.failed += 1
-            how = Text("failed", "bold red") + Text(f": {last_line(path)}")
+        del self.running[slot]
+        self.bars.update(self.slots[slot], visible=False)
         width = len(str(self.num_jobs))
         line = Text(f"[{self.ended:{width}}/{self.num_jobs}]  {job.directory}  ")
-        self.console.print(line + how + Text(f"  {self.time_left()}"))
+        if state == "finished":
+            metrics = read_metrics(self.sweep.job_path(job))
+            val, test = accuracies(metrics)
+            line.append(f"val {val}  test {test}  {metrics['seconds']:.1f} s")
+        elif state == "failed":
+            self.failed += 1
+            line.append("failed", "bold red").append(f": {last_line(self.status(job))}")
+        else:
+            line.append(state)
+        if state in ("finished", "failed"):
+            self.epochs[job.number] = max_epochs(job)
+            self.read_progress()
+            whole = self.bars.tasks[0]
+            if whole.time_remaining and not self.console.is_terminal:
+                line.append("  ").append(self.time_left.render(whole)).append(" left")
+        self.console.print(line)
 
-    def draw(self, running: Mapping[int, Job]) -> None:
-        """Show the jobs that run, by slot; now and then, since their files must be read."""
-        self.running = running
-        if self.live is not None and time.monotonic() - self.drawn > DRAW_S:
+    def draw(self) -> None:
+        """Show the jobs that run; now and then, since their files must be read."""
+        if self.console.is_terminal and time.monotonic() - self.drawn > DRAW_S:
             self.drawn = time.monotonic()
-            self.live.update(self.render(), refresh=True)
+            self.read_progress()
+            self.bars.refresh()
 
-    def render(self) -> RenderableType:
+    def read_progress(self) -> None:
+        """Read how far the jobs are, and the last accuracy: of validation, else of training."""
+        for slot, job in self.running.items():
+            if status := self.status(job):
+                self.epochs[job.number] = epochs_done(status)
+                accuracy = percent(status.get("val/acc", status.get("train/acc")))
+                self.bars.update(
+                    self.slots[slot], completed=self.epochs[job.number], accuracy=accuracy
+                )
         waiting = self.num_jobs - self.ended - len(self.running)
-        head = Text(
-            f"{self.ended} of {self.num_jobs} done, {len(self.running)} running, "
-            f"{waiting} waiting, {self.failed} failed   {self.time_left()}",
-            style="bold",
-        )
-        table = plain_table("slot", "job", "epoch", "accuracy")
-        for slot, job in sorted(self.running.items()):
-            add_row(table, str(slot), job.directory, *self.progress(job))
-        return Group(head, table)
+        counts = f"{self.ended} of {self.num_jobs} done, {waiting} waiting, {self.failed} failed"
+        self.bars.update(self.whole, completed=sum(self.epochs.values()), description=counts)
 
-    def progress(self, job: Job) -> list[str]:
-        """Epochs done, and the last accuracy: of validation, else of training."""
-        total = self.epochs[job.number]
+    def status(self, job: Job) -> dict[str, Any]:
+        """What a job says of itself; nothing before it begins."""
         try:
-            status = read_status(self.sweep.job_path(job))
+            return read_status(self.sweep.job_path(job))
         except Refused:
-            return [f"-/{total}", "starting"]
-        accuracy = next((status[name] for name in ("val/acc", "train/acc") if name in status), None)
-        return [f"{status.get('epoch', 0)}/{total}", percent(accuracy)]
+            return {}
 
-    def time_left(self) -> str:
-        """From the share of the epochs that is done; epochs of other networks may take longer."""
-        total = sum(self.epochs.values()) - sum(self.begun.values())
-        done = self.finished_epochs + sum(
-            self.epochs_done(job) - self.begun[job.number] for job in self.running.values()
-        )
-        if not 0 < done < total:
-            return ""
-        seconds = (time.monotonic() - self.start) * (total - done) / done
-        minutes, seconds = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        clock = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-        return f"about {clock} left"
+
+def max_epochs(job: Job) -> int:
+    return int(job.settings["trainer"]["max_epochs"])
+
+
+def epochs_done(status: dict[str, Any]) -> int:
+    epochs = status.get("epoch")
+    return epochs if isinstance(epochs, int) else 0
+
+
+def screen() -> Screen:
+    """A terminal as wide as it is, or a pipe or file that cuts nothing off; text is as it is."""
+    console = Screen(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    return console
+
+
+def headed(head: str, text: str) -> Text:
+    return Text(head, "bold") + Text(f"  {text}")
+
+
+def plain_table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def plan_table(plan: Plan, num_params: Sequence[int]) -> Table:
+    short = short_names(plan.varies)
+    table = plain_table("job", *short.values(), "parameters", "epochs")
+    for job, params in zip(plan.jobs, num_params, strict=True):
+        values = [job.values.get(key, "-") for key in plan.varies]
+        table.add_row(str(job.number), *values, f"{params:,}", str(max_epochs(job)))
+    return table
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Number of jobs, what varies with its values, and what is left out."""
+    lines = [f"{len(plan.jobs)} jobs in outputs/sweeps/{plan.name}/"]
+    for key in plan.varies:
+        values = dict.fromkeys(job.values.get(key, "-") for job in plan.jobs)
+        lines.append(f"  {key:22} {', '.join(values)}")
+    return lines + duplicate_lines(plan)
+
+
+def duplicate_lines(plan: Plan) -> list[str]:
+    return [
+        f"job {number} is the same as job {same}: run once"
+        for number, same in plan.duplicates.items()
+    ]
+
+
+def results_table(sweep: Sweep, jobs: Sequence[Job]) -> Table:
+    """Finished jobs: what varies, accuracies in percent, seconds of training."""
+    short = short_names(sweep.varies)
+    table = plain_table("job", *short.values(), "val/acc", "test/acc", "seconds")
+    for job in jobs:
+        metrics = read_metrics(sweep.job_path(job))
+        values = [job.values.get(key, "-") for key in sweep.varies]
+        table.add_row(str(job.number), *values, *accuracies(metrics), f"{metrics['seconds']:.1f}")
+    return table
+
+
+def accuracies(metrics: dict[str, Any]) -> list[str]:
+    return [percent(metrics.get(name)) for name in ("val/acc", "test/acc")]
+
+
+def failures_table(sweep: Sweep, jobs: Sequence[Job]) -> Table:
+    """Failed jobs, and the last line of what went wrong."""
+    table = plain_table("failed", "why", "last line")
+    for job in jobs:
+        status = read_status(sweep.job_path(job))
+        table.add_row(job.directory, str(status.get("reason", "-")), last_line(status))
+    return table
+
+
+def last_line(status: dict[str, Any]) -> str:
+    return (str(status.get("message", "")).splitlines() or ["-"])[-1]

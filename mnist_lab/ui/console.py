@@ -132,11 +132,11 @@ class Console:
 
 
 def show_download(name: str, num_bytes: int, total: int | None) -> None:
-    """How far a download is: a line that is drawn over, on a terminal."""
+    """How far a download is, on a terminal: a line that whatever is said next is written over."""
     size = f" of {total / 1e6:.1f}" if total else ""
     if sys.stderr.isatty():
-        end = "\n" if num_bytes == total else ""
-        print(f"\rdownloading {name}: {num_bytes / 1e6:.1f}{size} MB", end=end, file=sys.stderr)
+        text = f"downloading {name}: {num_bytes / 1e6:.1f}{size} MB "
+        print(text, end="\r", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

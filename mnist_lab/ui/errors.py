@@ -1,5 +1,7 @@
 """What the user can mend, told apart from what is our fault."""
 
+from __future__ import annotations
+
 
 class Refused(ValueError):
     """A request that cannot be met as it stands: one or two lines for the user, exit code 2.
@@ -30,3 +32,7 @@ class Failed(RuntimeError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[Failed], tuple[str, str]]:
+        """For another process, whose exceptions are rebuilt from their arguments."""
+        return Failed, (self.reason, str(self))

@@ -112,7 +112,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_bytes(path, text.encode())
 
 

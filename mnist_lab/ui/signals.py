@@ -1,13 +1,16 @@
-"""SIGTERM and Ctrl-C: now while setting up, at the next batch's end while training."""
+"""Signals that ask to stop: obeyed now while setting up, at the next batch's end while training."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
+# USR1 and USR2 are what batch systems send before a time limit, as `sbatch --signal` is told.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 SHOW_CURSOR = b"\x1b[?25h"  # which a progress bar or a live view has hidden
 
 
@@ -18,6 +21,10 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
+        """For another process, whose exceptions are rebuilt from their arguments."""
+        return Interrupted, (self.signum,)
+
     @property
     def exit_code(self) -> int:
         return 128 + self.signum
@@ -27,7 +34,7 @@ class Signals:
     """What has been asked of this process.
 
     Attributes:
-        received: the first SIGINT or SIGTERM, or 0.
+        received: the first of STOPPING, or 0.
         deferring: while true, a signal is only noted; whoever defers calls `check` in time.
     """
 
@@ -66,5 +73,29 @@ signals = Signals()
 
 def listen() -> None:
     """Install the handlers; the first thing that an entry point does."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signals)
+    listen_for(*STOPPING)
+
+
+def listen_for(*signums: int) -> None:
+    """Install the handler for some signals, from the main thread; another's hear nothing."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in signums:
+            signal.signal(signum, signals)
+
+
+@contextlib.contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Leave the handlers as they were: Lightning deafens a process to Ctrl-C when it comes.
+
+    Elsewhere than in the main thread they cannot be changed, by it or by us.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.getsignal(signum) for signum in STOPPING}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            if handler is not None and signal.getsignal(signum) is not handler:
+                signal.signal(signum, handler)

@@ -1,0 +1,71 @@
+"""Everything that the verbs do, called again and again in one process, as from a notebook."""
+
+from pathlib import Path
+
+from processes import run_cold
+
+ROOT = Path(__file__).resolve().parent.parent
+
+AGAIN = """
+import os, signal, sys, threading, time
+from pathlib import Path
+
+import hydra
+
+from mnist_lab.resume import resume_command
+from mnist_lab.run.directory import is_held
+from mnist_lab.train import train_command
+from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.signals import Interrupted
+
+tiny = sys.argv[1:]
+argv = list(sys.argv)
+Path("theirs").mkdir()
+Path("theirs/mine.yaml").write_text("a: 1\\n")
+hydra.initialize_config_dir(str(Path("theirs").absolute()), version_base=None)
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def raised(kind, *args):
+    try:
+        train_command(list(args))
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"{args}: no {kind}")
+
+
+train_command(tiny)
+train_command(["-m", *tiny, "seed=0,1"])
+before = descriptors()
+for _ in range(3):
+    train_command(tiny)
+    train_command(["-m", *tiny, "seed=0,1"])
+    assert "model.width=0" in raised(Refused, "-m", *tiny, "model.width=0,1")
+    raised(Refused, "nonsense=1")
+    diverging = ["optimizer=sgd", "optimizer.lr=100", "optimizer.weight_decay=10"]
+    raised(Failed, "-m", *tiny, *diverging, "trainer.max_epochs=60")
+assert descriptors() == before, (before, descriptors())
+
+# One press of the button ends a sweep, at its first job.
+presses = [threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))]
+presses[0].start()
+assert raised(Interrupted, "-m", *tiny, "trainer.max_epochs=100000", "seed=0,1,2") == "SIGINT"
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+(sweep,) = (path.parent for path in Path("outputs/sweeps").rglob("sweep.json")
+            if '"interrupted"' in path.read_text())
+assert len(list(sweep.glob("00*"))) == 1
+runs = [path.parent for path in Path("outputs").rglob("status.json")]
+assert not [path for path in [*runs, sweep] if is_held(path)]
+
+assert sys.argv == argv
+assert hydra.compose("mine").a == 1
+print("well")
+"""
+
+
+def test_all_can_be_called_again_and_nothing_is_left_behind(tiny, tmp_path):
+    ended = run_cold("-W", "ignore", "-c", AGAIN, *tiny, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert ended.stdout.splitlines()[-1:] == ["well"], ended.stderr
