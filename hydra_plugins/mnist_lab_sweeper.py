@@ -11,6 +11,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from mnist_lab.settings.compose import hydra_session
+
 
 class LabSweeper(BasicSweeper):
     """Plans, checks and records a whole grid before its first job.
@@ -33,6 +35,8 @@ class LabSweeper(BasicSweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        with hydra_session() as session:  # whose jobs are composed as they were planned
+            hydra_context.config_loader = session.config_loader
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lab.run.directory import Run
-from mnist_lab.settings.compose import checked, compose, sweep_arguments
+from mnist_lab.settings.build import Rehearsal
+from mnist_lab.settings.compose import (
+    checked,
+    compose,
+    dropped_lines,
+    hydra_session,
+    shown,
+    sweep_arguments,
+)
 from mnist_lab.settings.flags import hydra_command, parsed_flags
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.table import SETTINGS
@@ -43,13 +51,18 @@ def train_command(args: Sequence[str]) -> None:
     ready_grid = any(text.startswith(f"{SWEEP}=") for text in {*flags.overrides} - {"sweep=null"})
     if flags.help:
         print(help_page(), end="")
-    elif flags.hydra_help or flags.shell_completion or flags.info:
+    elif flags.hydra_help or flags.shell_completion:
         hydra_command(args, lambda _: None)
+    elif flags.info:
+        compose(flags.overrides)
+        with hydra_session() as session:
+            session.show_info(flags.info, config_name="train", overrides=flags.overrides)
     elif flags.experimental_rerun:
         raise Refused("--experimental-rerun: reads a pickle, which may hold any code; not allowed.")
+    elif flags.cfg and flags.multirun:
+        raise Refused("--cfg: shows the settings of one run; --plan shows the jobs of a sweep.")
     elif flags.cfg:
-        checked(compose(flags.overrides))
-        hydra_command(args, lambda _: None)
+        print(shown(flags.overrides, part=flags.cfg, resolve=flags.resolve), end="")
     elif flags.multirun or ready_grid:
         from mnist_lab.sweep.job import train_job
 
@@ -66,13 +79,14 @@ def train_one(overrides: Sequence[str]) -> None:
     config = compose(overrides)
     settings = checked(config)
     from mnist_lab.data.source import Source
-    from mnist_lab.ui.console import show_download
+    from mnist_lab.ui.console import Console, show_download
 
     Source.of(settings["data"]).find(progress=show_download).read()
     import_lightning()
     from mnist_lab.run.fit import resolved, train
     from mnist_lab.run.hydra_files import write_hydra_files
 
+    Rehearsal().num_params(settings)
     settings = resolved(settings)
     with signals.defer():  # whatever stops a claimed run is written into its status
         if any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
@@ -82,6 +96,9 @@ def train_one(overrides: Sequence[str]) -> None:
             run = Run.claim_new(Path("outputs/runs").absolute() / name)
         try:
             write_hydra_files(run.path, config)
+            with Console(run.path / "train.log") as console:
+                for line in dropped_lines([settings]):
+                    console.print_plain(line)
             train(settings, run)
         finally:
             run.release()

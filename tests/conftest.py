@@ -7,7 +7,7 @@ from pathlib import Path
 import jaxtyping
 import numpy as np
 import pytest
-from processes import Warm
+from processes import Warm, last_of_each
 
 # Before anything imports the package: each call into it has its shapes checked.
 jaxtyping.install_import_hook("mnist_lab", "shapes.checked")
@@ -83,7 +83,7 @@ def mnist_5k():
 
 @pytest.fixture(scope="session")
 def tiny(data_dir):
-    """Overrides of a run that takes a moment: other settings may follow and win."""
+    """Overrides of a run that takes a moment; with others: `last_of_each(*tiny, ...)`."""
     return [
         "data=idx_folder",
         f"data.root={data_dir}",
@@ -108,7 +108,7 @@ def train_run(tiny):
         base = [
             text for text in tiny if not (text.startswith("model.") and "model=linear" in overrides)
         ]
-        config = resolved(checked(compose([*base, *overrides])))
+        config = resolved(checked(compose(last_of_each(*base, *overrides))))
         run = Run.claim_new(parent)
         try:
             train(config, run, quiet=True)

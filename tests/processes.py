@@ -40,6 +40,11 @@ class Ended:
     stderr: str
 
 
+def last_of_each(*overrides):
+    """A command line from settings of which later ones replace earlier ones: twice is refused."""
+    return [*{text.partition("=")[0]: text for text in overrides}.values()]
+
+
 def run_cold(*command, cwd, **env):
     done = subprocess.run(
         [sys.executable, *command],

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from processes import last_of_each
 from sweeps import wait_until
 
 from mnist_lab.models.classifier import Classifier
@@ -24,7 +25,7 @@ SECRET = "sk-4f1c9a7e-not-for-any-file"
 
 @pytest.fixture(scope="module")
 def command(tiny):
-    return [*tiny, "model.dropout=0.5", f"trainer.max_epochs={EPOCHS}"]
+    return last_of_each(*tiny, "model.dropout=0.5", f"trainer.max_epochs={EPOCHS}")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,8 @@ def test_a_full_disk(command, train_run, verbs, tmp_path):
     """A file system that has room for the checkpoints of one epoch only."""
     changes = ("model.dropout=0.5", f"trainer.max_epochs={EPOCHS}", "model.width=128")
     expected = outcome(train_run(tmp_path / "whole", *changes))
-    ended = verbs.run("faulty", *command, *changes, cwd=tmp_path, FAULT="full")
+    typed = last_of_each(*command, *changes)
+    ended = verbs.run("faulty", *typed, cwd=tmp_path, FAULT="full")
     assert ended.code == 1, ended
     assert ended.stderr.startswith("failed (disk): No space left on device: ")
     assert len(ended.stderr.splitlines()) == 1
@@ -285,7 +287,8 @@ def test_no_secret_of_the_environment_is_written(command, verbs, tmp_path):
         (("data.root=nowhere", "data.mirrors=[https://localhost:9]", "data.download=true"), 2),
         (("optimizer=sgd", "optimizer.lr=100", "optimizer.weight_decay=10"), 1),
     ):
-        ended = verbs.run("mnist_lab.train", *command, *changes, cwd=tmp_path, **secrets)
+        typed = last_of_each(*command, *changes)
+        ended = verbs.run("mnist_lab.train", *typed, cwd=tmp_path, **secrets)
         assert ended.code == code, ended
         assert SECRET not in ended.stdout + ended.stderr
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from processes import WATCHDOG_S, environment
+from processes import WATCHDOG_S, environment, last_of_each
 
 from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.directory import (
@@ -41,7 +41,7 @@ def command(tiny):
     """
     changes = ["data.batch_size=4", "data.val_fraction=0.01", "data.max_shift=2", "seed=1"]
     changes += ["model.dropout=0.5"]
-    return [*tiny, *changes, "optimizer.lr=0.005", f"trainer.max_epochs={EPOCHS}"]
+    return last_of_each(*tiny, *changes, "optimizer.lr=0.005", f"trainer.max_epochs={EPOCHS}")
 
 
 def wait_until(condition):
@@ -171,7 +171,7 @@ def test_stopped_at_a_random_moment_a_run_ends_as_if_left_alone(
 
 
 def test_a_signal_is_told_in_the_status_and_in_a_line(command, verbs, tmp_path):
-    process = verbs.start(TRAIN, *command, "trainer.max_epochs=1000", cwd=tmp_path)
+    process = verbs.start(TRAIN, *last_of_each(*command, "trainer.max_epochs=1000"), cwd=tmp_path)
     path = wait_until(lambda: only_run(tmp_path))
     wait_until((path / "checkpoints" / "last.ckpt").exists)
 
@@ -204,7 +204,7 @@ def test_a_signal_is_told_in_the_status_and_in_a_line(command, verbs, tmp_path):
 
 
 def test_extended_a_run_ends_as_one_that_was_long_from_the_start(whole, command, verbs, tmp_path):
-    first = verbs.run(TRAIN, *command, "trainer.max_epochs=5", cwd=tmp_path)
+    first = verbs.run(TRAIN, *last_of_each(*command, "trainer.max_epochs=5"), cwd=tmp_path)
     assert first.code == 0, first.stderr
     path = only_run(tmp_path)
     done = verbs.run(RESUME, str(path), cwd=tmp_path)
@@ -300,6 +300,8 @@ def test_only_what_may_change_may_change(whole, light_verbs, verbs, tmp_path):
     assert "trainer.max_epochs=0: must be" in refused("trainer.max_epochs=0")
     assert "trainer.max_epochs=: must be" in refused("trainer.max_epochs=")
     assert "one plain value" in refused("trainer.max_epochs=20,30")
+    twice = refused("trainer.max_epochs=20", "trainer.max_epochs=30")
+    assert twice.endswith(": given 2 times; must be given once: trainer.max_epochs=30\n")
     assert "one plain value" in refused("trainer.max_epochs=${seed}")
     assert "data.batch_size=many: must be" in refused("--allow-changes", "data.batch_size=many")
 

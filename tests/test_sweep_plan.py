@@ -22,6 +22,7 @@ from mnist_lab.sweep import plan as sweep_plan
 from mnist_lab.sweep.launcher import quoted
 from mnist_lab.sweep.plan import Composer, directory_name, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
+from mnist_lab.sweep.resume import resume_arguments
 from mnist_lab.train import train_command
 from mnist_lab.ui.errors import Refused
 
@@ -35,6 +36,7 @@ GRIDS = [
     ("optimizer=sgd,rmsprop,adam", "model.width=8,16", "model.dropout=0,0.5", "seed=range(2)"),
     ("model=cnn", "model.channels=[4],[4,8]", "data.root='a b',c", "threads=null,1"),
     ("experiment=mlp_100,cnn_12_20", "trainer.max_epochs=1,2", "data=mnist,mnist_5k"),
+    ("experiment=mlp_512,fast_99", "optimizer=sgd,rmsprop", "optimizer.lr=0.1", "seed=0,1"),
     ("optimizer=adam", "optimizer.betas=[0.5,0.9],[0.9,0.99]", "optimizer.lr=1e-3,0.01"),
 ]
 
@@ -183,6 +185,18 @@ def test_sweep_json_gives_back_every_job(planned_sweep):
     for job in jobs:
         assert nested(leaves(job.settings)) == job.settings
     assert set(states(planned_sweep.path).values()) == {"pending"}
+
+
+def test_a_resumed_sweep_has_each_setting_of_its_launcher_once(planned_sweep):
+    def arguments(*typed):
+        return resume_arguments(planned_sweep.path, typed, retry_failed=False)[:-2]
+
+    assert arguments() == ["hydra/launcher=pool", "hydra.launcher.slots=1"]
+    changed = arguments("hydra.launcher.slots=2", "hydra.launcher.threads=1")
+    assert changed == ["hydra/launcher=pool", "hydra.launcher.slots=2", "hydra.launcher.threads=1"]
+    assert arguments("hydra/launcher=basic") == ["hydra/launcher=basic"]
+    with pytest.raises(Refused, match=r"given 2 times; must be given once: hydra.*slots=3$"):
+        arguments("hydra.launcher.slots=2", "hydra.launcher.slots=3")
 
 
 def test_a_sweep_in_use_or_done_is_not_claimed_again(planned_sweep):

@@ -1,11 +1,12 @@
 """mnist-train as a user meets it: help, refusals, directories; all as real processes."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from processes import run_cold
+from processes import last_of_each, run_cold
 
 from mnist_lab.run.directory import read_config, read_metrics, read_state
 from mnist_lab.settings.table import SETTINGS
@@ -73,6 +74,54 @@ def test_what_the_configuration_tells_is_refused_without_torch(typed, light_verb
         assert part in ended.stderr
     assert 1 <= len(ended.stderr.splitlines()) <= 2
     assert everything(tmp_path) == []
+
+
+# A setting or group given twice: the one line of the refusal, by the command.
+REPEATED = {
+    "-m seed=0 seed=1 seed=2": "seed: given 3 times; must be given once: seed=0,1,2",
+    "-m seed=0,1 +seed=2": "seed: given 2 times; must be given once: seed=0,1,2",
+    "-m model=mlp seed=3 model=cnn": "model: given 2 times; must be given once: model=mlp,cnn",
+    "-m seed=1 seed=1": "seed: given 2 times; must be given once: seed=1",
+    "-m model=cnn model.channels=[4] model.channels=[4,8]": "model.channels: given 2 times; "
+    "must be given once: 'model.channels=[4],[4,8]'",
+    "-m seed=range(3) seed=7": "seed: given 2 times; must be given once: seed=7",
+    "-m seed=0,1 hydra/launcher=pool hydra.launcher.slots=1 ++hydra.launcher.slots=2": ""
+    "hydra.launcher.slots: given 2 times; must be given once: hydra.launcher.slots=2",
+    "-m seed=0 hydra/launcher=basic hydra/launcher=pool": "hydra/launcher: given 2 times; "
+    "must be given once: hydra/launcher=pool",
+    "sweep=published sweep=learning_rate": "sweep: given 2 times; must be given once: "
+    "sweep=learning_rate",
+    "sweep=published seed=3 seed=4 --plan": "seed: given 2 times; must be given once: seed=3,4",
+    "seed=0 seed=1": "seed: given 2 times; must be given once: seed=1, or for a run of each value "
+    "-m seed=0,1",
+    "optimizer=sgd ++optimizer.lr=1 optimizer.lr=1": "optimizer.lr: given 2 times; must be given "
+    "once: optimizer.lr=1",
+    "seed=0 seed=1 --cfg job": "seed: given 2 times; must be given once: seed=1, or for a run of "
+    "each value -m seed=0,1",
+    "hydra.run.dir=a hydra.run.dir=b": "hydra.run.dir: given 2 times; must be given once: "
+    "hydra.run.dir=b",
+}
+
+
+@pytest.mark.parametrize("typed", REPEATED)
+def test_what_is_given_twice_is_refused_with_the_line_that_works(typed, light_verbs, tmp_path):
+    ended = light_verbs.run(TRAIN, *typed.split(), cwd=tmp_path)
+    assert (ended.code, ended.stdout) == (2, ""), ended
+    assert ended.stderr == f"{REPEATED[typed]}\n"
+    assert everything(tmp_path) == []
+
+
+def test_what_bash_makes_of_braces_is_refused_and_the_line_offered_works(tmp_path):
+    def planned(seeds):
+        typed = f"{sys.executable} -m {TRAIN} -m model=linear {seeds} --plan"
+        command = ["bash", "-c", typed]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    refused = planned("seed={0,1,2}")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    accepted = planned(refused.stderr.rpartition(": ")[2].strip())
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+    assert accepted.stdout.startswith("3 jobs in ")
 
 
 def break_data(folder, problem):
@@ -170,7 +219,7 @@ def test_mnist_from_the_installed_copy_is_found_again_in_any_folder(mnist_5k, ve
 
 def test_a_gpu_where_there_is_none(verbs, tiny, tmp_path):
     for typed in ("trainer=gpu", "trainer.accelerator=gpu"):
-        ended = verbs.run(TRAIN, *tiny, typed, cwd=tmp_path)
+        ended = verbs.run(TRAIN, *last_of_each(*tiny, typed), cwd=tmp_path)
         assert (ended.code, ended.stdout) == (2, ""), ended
         assert ended.stderr.startswith("trainer.accelerator=gpu: no GPU that torch can use is here")
         assert len(ended.stderr.splitlines()) == 1
@@ -198,7 +247,7 @@ def test_a_folder_that_cannot_be_written(verbs, tiny, tmp_path):
 
 
 def test_a_split_that_leaves_nothing_to_train_on(verbs, tiny, tmp_path):
-    ended = verbs.run(TRAIN, *tiny, "data.val_fraction=0.999", cwd=tmp_path)
+    ended = verbs.run(TRAIN, *last_of_each(*tiny, "data.val_fraction=0.999"), cwd=tmp_path)
     assert (ended.code, ended.stdout) == (2, ""), ended
     assert ended.stderr.startswith("data.val_fraction=0.999: leaves none of 400 images")
     assert everything(tmp_path) == []
@@ -206,7 +255,7 @@ def test_a_split_that_leaves_nothing_to_train_on(verbs, tiny, tmp_path):
 
 def test_a_failed_run_ends_with_1_and_a_line(verbs, tiny, tmp_path):
     typed = ["optimizer=sgd", "optimizer.lr=1", "optimizer.weight_decay=9", "trainer.max_epochs=99"]
-    ended = verbs.run(TRAIN, *tiny, *typed, cwd=tmp_path)
+    ended = verbs.run(TRAIN, *last_of_each(*tiny, *typed), cwd=tmp_path)
     assert ended.code == 1
     assert ended.stderr.startswith("failed (nan): ")
     assert len(ended.stderr.splitlines()) == 1
@@ -280,7 +329,7 @@ def test_runs_started_at_once_have_directories_of_their_own(verbs, tiny, tmp_pat
     folder.mkdir()
     seeds = (0, 1, 2)
     processes = [
-        verbs.start(TRAIN, *tiny, f"seed={seed}", "trainer.max_epochs=1", cwd=folder)
+        verbs.start(TRAIN, *last_of_each(*tiny, f"seed={seed}", "trainer.max_epochs=1"), cwd=folder)
         for seed in seeds
     ]
     for process in processes:

@@ -36,7 +36,7 @@ from mnist_lab.settings.build import build
 from mnist_lab.settings.groups import conf_dir
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.console import Console, layer_table, result_table
-from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.signals import Interrupted, handlers_kept, signals
 
@@ -166,8 +166,7 @@ def explain(error: BaseException, config: Config) -> Failed | Interrupted:
         return Failed("oom", f"the GPU's memory is too small for data.batch_size={size}.")
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return Failed("disk", f"{error.strerror}: {error.filename or 'the run directory'}.")
-    text = str(error).splitlines()[0] if str(error) else ""
-    return Failed("error", f"{type(error).__name__}: {text}")
+    return Failed("error", f"{type(error).__name__}: {first_line(error)}")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_lab.run.directory import Run, read_config, read_epochs, read_status
 from mnist_lab.settings.check import check
-from mnist_lab.settings.overrides import parsed_overrides
+from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
 from mnist_lab.settings.table import SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
 
@@ -84,6 +84,7 @@ def go_on(
 
 def apply(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:
     """Change settings of a stored configuration in place; return the names of those that differ."""
+    refuse_repeated(overrides)
     known = leaves(config)
     changed = []
     for text in overrides:

@@ -23,6 +23,7 @@ from mnist_lab.run.directory import (
 )
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
+from mnist_lab.settings.overrides import refuse_repeated
 from mnist_lab.settings.table import SETTINGS, nearest
 from mnist_lab.ui.console import printable, show_download
 from mnist_lab.ui.errors import Refused
@@ -192,7 +193,9 @@ class StoredRun:
         """
         if not Source.of(self.config["data"]).is_former_subset:
             return self.data(overrides)
-        node = checked(compose(["data=mnist", "data.download=false", *overrides]))["data"]
+        typed = any(text.startswith("data.download=") for text in overrides)
+        download = [] if typed else ["data.download=false"]
+        node = checked(compose(["data=mnist", *download, *overrides]))["data"]
         return RunData(node, read(node), seed=self.config["seed"], own=False)
 
     def load(self) -> tuple[Classifier, int]:
@@ -246,4 +249,5 @@ def stored_runs(options: argparse.Namespace, *, most: int = 1) -> tuple[list[Sto
 def paths_and_overrides(texts: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Tell `data.root=DIR` and the like from the files and directories of a command line."""
     overrides = [text for text in texts if text.startswith("data.") and "=" in text]
+    refuse_repeated(overrides)
     return [Path(text) for text in texts if text not in overrides], overrides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.settings.check import check
@@ -14,10 +14,11 @@ from mnist_lab.settings.overrides import (
     check_override,
     is_value,
     parsed_overrides,
+    refuse_repeated,
     refuse_unless_composed,
 )
 from mnist_lab.settings.table import SETTINGS, leaves
-from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.errors import Refused, first_line
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -34,13 +35,15 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         multirun: overrides may have several values; composed is what the jobs have in common.
 
     Raises:
-        Refused: an override cannot be read, or names a setting or choice that does not exist.
+        Refused: an override cannot be read, names a setting or choice that does not exist, or one
+            that another override names, too.
     """
     import hydra
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
+    refuse_repeated(overrides, multirun=multirun)
     with hydra_session() as session:
         parsed = parsed_overrides(overrides, session.config_loader)
         for override in parsed:
@@ -53,7 +56,9 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         try:
             config = session.compose_config("train", list(overrides), mode, from_shell=False)
         except (HydraException, OmegaConfBaseException) as error:
-            problem = str(error).splitlines()[0]
+            problem = first_line(error)
+            if problem == str(error) and error.__context__:  # of whose words Hydra's has none
+                problem += f"\n{first_line(error.__context__)}"
         if problem or any(override.is_add() or override.is_force_add() for override in parsed):
             single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
             groups = [text for text in single if text.partition("=")[0] in GROUPS]
@@ -92,12 +97,20 @@ def hydra_session() -> Iterator[Hydra]:
     if (found := GlobalHydra.instance().hydra) is not None:
         path = found.config_loader.get_search_path().get_path()
         if str(conf_dir()) in {(part.path or "").removeprefix("file://") for part in path}:
-            yield found
+            yield with_recipes(found)
             return
     with hydra_apart(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        session = GlobalHydra.instance().hydra
-        assert session is not None
-        yield session
+        yield with_recipes(GlobalHydra.instance().hydra)
+
+
+def with_recipes(session: Hydra | None) -> Hydra:
+    """Have Hydra compose a recipe as the lab means it."""
+    from mnist_lab.settings.recipe import RecipeLoader
+
+    assert session is not None
+    if not isinstance(session.config_loader, RecipeLoader):
+        session.config_loader = RecipeLoader(session.config_loader.get_search_path())
+    return session
 
 
 def sweep_arguments(overrides: Sequence[str]) -> list[str]:
@@ -106,6 +119,7 @@ def sweep_arguments(overrides: Sequence[str]) -> list[str]:
     A setting with one value becomes a sweep of one: Hydra would look for it in the default choices,
     which need not be the jobs', before any job is looked at.
     """
+    refuse_repeated(overrides, multirun=True)
     arguments = []
     for override in parsed_overrides(overrides):
         text = str(override.input_line)
@@ -150,3 +164,41 @@ def checked(config: DictConfig) -> Config:
     chosen = config.hydra.runtime.choices
     container["choices"] = {group: chosen.get(group) for group in GROUPS}
     return container
+
+
+def shown(overrides: Sequence[str], *, part: str, resolve: bool) -> str:
+    """A run's configuration as YAML: `part` is job, hydra or all; a recipe's drops are comments."""
+    from omegaconf import OmegaConf
+
+    config = compose(overrides)
+    notes = "".join(f"# {line}\n" for line in dropped_lines([checked(config)]))
+    with hydra_session() as session:
+        config = session.get_sanitized_cfg(config, part)
+    if resolve:
+        OmegaConf.resolve(config)
+    return notes + OmegaConf.to_yaml(config)
+
+
+def dropped_lines(configs: Iterable[Config]) -> list[str]:
+    """Say what a recipe has set for other choices than are taken, a line for each distinct case.
+
+    Args:
+        configs: checked.
+    """
+    from mnist_lab.settings.recipe import RecipeLoader, dropped
+
+    cases: dict[str, str] = {}
+    rates: dict[str, set[float]] = {}
+    with hydra_session() as session:
+        assert isinstance(session.config_loader, RecipeLoader)
+        for config in configs:
+            choices = config["choices"]
+            key = str(choices)
+            if key not in cases:
+                cases[key] = dropped(session.config_loader.repository, choices)
+            rates.setdefault(cases[key], set()).add(config["optimizer"]["lr"])
+    return [
+        f"{case}; lr {' to '.join(f'{lr:g}' for lr in sorted({min(lrs), max(lrs)}))} is in force"
+        for case, lrs in rates.items()
+        if case
+    ]

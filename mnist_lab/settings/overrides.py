@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,30 @@ def parsed_overrides(
                 "would take a character of it."
             ) from None
     return parsed
+
+
+def refuse_repeated(overrides: Sequence[str], *, multirun: bool | None = None) -> None:
+    """Refuse a setting or group that is given more than once: Hydra takes the last, in silence.
+
+    Args:
+        multirun: several values of a setting are a sweep, in this command or, if false, with -m.
+    """
+    given: dict[str, list[str]] = {}
+    for text in overrides:
+        key, _, value = text.lstrip("+~").partition("=")
+        given.setdefault(key.partition("@")[0], []).append(value)
+    for key, values in given.items():
+        if not key or len(values) == 1:
+            continue
+        said = f"{key}: given {len(values)} times; must be given once:"
+        last, every = (
+            shlex.quote(f"{key}={value}") for value in (values[-1], ",".join(dict.fromkeys(values)))
+        )
+        if multirun is None or key == SWEEP or key.startswith("hydra") or "(" in every:
+            raise Refused(f"{said} {last}")
+        if multirun or every == last:
+            raise Refused(f"{said} {every}")
+        raise Refused(f"{said} {last}, or for a run of each value -m {every}")
 
 
 def is_value(override: Override) -> bool:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lab.settings.build import build
-from mnist_lab.settings.compose import Config
+from mnist_lab.settings.compose import dropped_lines
 from mnist_lab.sweep.launcher import BASIC, launch_apart, launch_in_turn, pool_slots
-from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data
+from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data, rehearse
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.view import (
@@ -26,7 +25,6 @@ from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Failed, first_line
 from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.signals import Interrupted
-from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -36,22 +34,12 @@ if TYPE_CHECKING:
 
 
 def print_plan(plan: Plan) -> None:
+    sizes = rehearse(plan.jobs)
     console = screen()
-    for line in plan_lines(plan):
+    for line in [*plan_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
         console.print(line)
     console.print()
-    models = {str(job.settings["model"]): job.settings["model"] for job in plan.jobs}
-    sizes = {name: num_params(model) for name, model in models.items()}
-    console.print(plan_table(plan, [sizes[str(job.settings["model"])] for job in plan.jobs]))
-
-
-def num_params(model: Config) -> int:
-    """Count the parameters of a network without the memory that they would take."""
-    import_lightning()
-    import torch
-
-    with torch.device("meta"):
-        return sum(weight.numel() for weight in build(model).parameters())
+    console.print(plan_table(plan, sizes))
 
 
 def begin_sweep(
@@ -75,12 +63,13 @@ def begin_sweep(
     """
     slots = pool_slots(config, plan.jobs)
     locate_data(plan.jobs, progress=show_download)
+    rehearse(plan.jobs)
     overrides = composer.hydra_overrides
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
     with Sweep.claim(plan, directory, arguments=arguments, launcher=overrides) as sweep:
         console = screen()
-        for line in duplicate_lines(plan):
+        for line in [*duplicate_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
             console.print(line)
         console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
         conduct(sweep, plan.jobs, slots, composer, config, launcher_at)

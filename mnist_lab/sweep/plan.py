@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.source import Progress, Source, settled
+from mnist_lab.settings.build import Rehearsal
 from mnist_lab.settings.compose import Config, checked, compose
 from mnist_lab.settings.groups import SWEEP
 from mnist_lab.settings.overrides import is_value, parsed_overrides
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -138,8 +140,7 @@ def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None
         try:
             settings = composer.settings(overrides)
         except Refused as error:
-            shown = " ".join(overrides) or "no overrides"
-            raise Refused(f"job {number} ({shown}):\n{error}") from None
+            raise refused(number, overrides, error) from None
         identity = fingerprint(settings)
         if identity in seen:
             duplicates[number] = seen[identity]
@@ -163,6 +164,27 @@ def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None
         jobs=tuple(jobs),
         duplicates=duplicates,
     )
+
+
+def refused(number: int, overrides: Sequence[str], error: Refused) -> Refused:
+    return Refused(f"job {number} ({' '.join(overrides) or 'no overrides'}):\n{error}")
+
+
+def rehearse(jobs: Sequence[Job]) -> list[int]:
+    """Build what each job would, without the memory for it; return the networks' parameters.
+
+    Raises:
+        Refused: a job whose parts do not take their settings.
+    """
+    import_lightning()
+    rehearsal = Rehearsal()
+    sizes = []
+    for job in jobs:
+        try:
+            sizes.append(rehearsal.num_params(job.settings))
+        except Refused as error:
+            raise refused(job.number, job.overrides, error) from None
+    return sizes
 
 
 def locate_data(jobs: Sequence[Job], *, progress: Progress | None = None) -> None:

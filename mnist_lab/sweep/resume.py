@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mnist_lab.run.directory import read_config, read_epochs
 from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
+from mnist_lab.settings.overrides import refuse_repeated
 from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots, quoted
@@ -38,8 +39,11 @@ def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool
                 f"{text}: the settings of a sweep are fixed; "
                 f"free to change are {LAUNCHER}=... and hydra.launcher.*."
             )
+    refuse_repeated(overrides)
+    typed = {text.partition("=")[0] for text in overrides}
     stored: list[str] = read_sweep(path)["launcher"]
-    if any(text.startswith(f"{LAUNCHER}=") for text in overrides):
+    stored = [text for text in stored if text.partition("=")[0] not in typed]
+    if LAUNCHER in typed:
         stored = []
     launcher = [*stored, *overrides]
     compose(launcher, multirun=True)

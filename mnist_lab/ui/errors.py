@@ -11,8 +11,14 @@ class Refused(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's says, as far as it fits into a line; else its name."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """What an error of somebody else's says, as far as it fits into a line; else its name.
+
+    A line that ends in a colon has its reason in the next one.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 class Failed(RuntimeError):
