@@ -226,7 +226,9 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     describe(console, config, data, summary, run)
 
     def say(why: str) -> None:
-        console.print(f"{why}: the fast loop has none of it, so this run takes Lightning's own.\n")
+        console.print_plain(
+            f"{why}: the fast loop has none of it, so this run takes Lightning's own.\n"
+        )
 
     trainer.fit_loop.epoch_loop = FastEpochLoop(
         trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
