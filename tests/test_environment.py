@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from processes import run_cold
+from processes import last_of_each, run_cold
 from test_resume import only_run, result, wait_until
 
 from mnist_lab.run.checkpoints import read_checkpoint
@@ -43,7 +43,7 @@ def slurm(tmp_path):
 @pytest.fixture(scope="module")
 def command(tiny):
     changes = ["data.batch_size=4", "model.dropout=0.5", "data.max_shift=1", "seed=1"]
-    return [*tiny, *changes, "trainer.max_epochs=8"]
+    return last_of_each(*tiny, *changes, "trainer.max_epochs=8")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import os, signal, sys, threading, time
 from pathlib import Path
 
 import hydra
+from processes import last_of_each
 
 from mnist_lab.resume import resume_command
 from mnist_lab.run.directory import is_held
@@ -31,7 +32,7 @@ def descriptors():
 
 def raised(kind, *args):
     try:
-        train_command(list(args))
+        train_command(last_of_each(*args))
     except kind as error:
         return str(error)
     raise AssertionError(f"{args}: no {kind}")
@@ -67,5 +68,6 @@ print("well")
 
 
 def test_all_can_be_called_again_and_nothing_is_left_behind(tiny, tmp_path):
-    ended = run_cold("-W", "ignore", "-c", AGAIN, *tiny, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    path = f"{ROOT}:{ROOT / 'tests'}"
+    ended = run_cold("-W", "ignore", "-c", AGAIN, *tiny, cwd=tmp_path, PYTHONPATH=path)
     assert ended.stdout.splitlines()[-1:] == ["well"], ended.stderr

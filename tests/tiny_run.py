@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from processes import last_of_each
 
 from mnist_lab.data.source import FILES
 from mnist_lab.run.directory import Run
@@ -36,7 +37,8 @@ def write_data_set(folder: Path, *, num_train: int, num_test: int, seed: int) ->
 
 def train_run(path: Path, *overrides: str) -> Path:
     """Train in this process, on one thread, into `path`."""
-    settings = resolved(checked(compose(["trainer=cpu", "threads=1", *overrides])))
+    typed = last_of_each("trainer=cpu", "threads=1", *overrides)
+    settings = resolved(checked(compose(typed)))
     run = Run.claim(path)
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # Lightning's own go to train.log, as in a real run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from mnist_lab.settings.compose import dropped_lines
 from mnist_lab.sweep.launcher import BASIC, launch_apart, launch_in_turn, pool_slots
 from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data, rehearse
-from mnist_lab.sweep.pool import Pool
+from mnist_lab.sweep.pool import Pool, Worker
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.view import (
     duplicate_lines,
@@ -63,7 +65,10 @@ def begin_sweep(
     """
     slots = pool_slots(config, plan.jobs)
     locate_data(plan.jobs, progress=show_download)
-    rehearse(plan.jobs)
+    if slots and "torch" not in sys.modules:
+        rehearse_apart(plan.jobs, slots[0])
+    else:
+        rehearse(plan.jobs)
     overrides = composer.hydra_overrides
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
@@ -73,6 +78,20 @@ def begin_sweep(
             console.print(line)
         console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
         conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
+
+
+def rehearse_apart(jobs: Sequence[Job], slot: Slot) -> None:
+    """Rehearse in a process of its own: this one waits for the pool, and needs no torch for it."""
+    from loky.process_executor import BrokenProcessPool
+
+    worker = Worker(slot, Path(os.devnull))
+    worker.start()
+    try:
+        worker.executor.submit(rehearse, jobs).result()
+    except BrokenProcessPool:
+        pass  # the pool will say that none can start, and why
+    finally:
+        worker.kill()
 
 
 def conduct(
