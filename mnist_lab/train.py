@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_lab.run.code import own_code
 from mnist_lab.run.directory import Run
 from mnist_lab.settings.compose import checked, compose, sweep_arguments
 from mnist_lab.settings.flags import hydra_command, parsed_flags
@@ -65,6 +66,7 @@ def train_one(overrides: Sequence[str]) -> None:
     """Claim a directory once nothing can be refused any more, and train in it."""
     config = compose(overrides)
     settings = checked(config)
+    own_code()  # before what is loaded can have changed
     from mnist_lab.data.source import Source
     from mnist_lab.ui.console import show_download
 

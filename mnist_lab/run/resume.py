@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.directory import Run, read_config, read_epochs, read_status
 from mnist_lab.settings.check import check
 from mnist_lab.settings.overrides import parsed_overrides
@@ -41,11 +42,17 @@ def held_to_resume(
 
 
 def go_on(
-    run: Run, config: dict[str, Any], *, allow_changes: bool = False, quiet: bool = False
+    run: Run,
+    config: dict[str, Any],
+    *,
+    allow_changes: bool = False,
+    code: Code | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Train a held run from its last finished epoch, or from the beginning; return its figures.
 
     Args:
+        code: as `fit.train` takes it.
         quiet: write train.log only.
 
     Raises:
@@ -58,6 +65,7 @@ def go_on(
     from mnist_lab.run.fit import resolved, train
     from mnist_lab.ui.console import Console
 
+    code = code or own_code()
     begun = (run.path / "status.json").exists()
     config = resolved(config)
     if begun and not allow_changes:
@@ -79,7 +87,7 @@ def go_on(
     if begun and not quiet:
         print(f"{run.path}: {where}")
     run.keep_epochs(done)
-    return train(config, run, checkpoint=checkpoint, quiet=quiet)
+    return train(config, run, checkpoint=checkpoint, code=code, quiet=quiet)
 
 
 def apply(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_lab.run.code import own_code
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import Config
 from mnist_lab.sweep.conduct import conduct
@@ -43,12 +44,14 @@ def begin_sweep(
         Refused: before anything is written.
         Failed, Interrupted: as `conduct`.
     """
+    code = own_code()
     slots = check_launcher(config, planned.jobs)
     locate_data(planned.jobs, progress=show_download)
     hydra_overrides = list(config.hydra.overrides.hydra)
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in hydra_overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
     sweep = Sweep.claim(planned, directory, arguments=arguments, launcher=hydra_overrides)
+    code.keep(sweep.path, begun=False)
     console = screen()
     for line in duplicate_lines(planned):
         console.print(line)

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.run.code import read_code
 from mnist_lab.run.directory import Run, is_held, read_config, read_metrics, read_status
 from mnist_lab.sweep.record import job_settings
 from mnist_lab.ui.startup import import_lightning
@@ -82,7 +83,7 @@ def train_held(run: Run, *, threads: int | None, quiet: bool) -> dict[str, Any]:
     config = {**settings, "threads": settings["threads"] or threads}
     if (run.path / "config.yaml").exists():  # the first part's threads and data; any device will do
         config = {**read_config(run.path), "trainer": settings["trainer"]}
-    return go_on(run, config, quiet=quiet)
+    return go_on(run, config, code=read_code(run.path.parent), quiet=quiet)
 
 
 def train_job(_: DictConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_lab.run.code import own_code
 from mnist_lab.run.directory import read_config
 from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
@@ -81,6 +82,7 @@ def resume_sweep(
         print_end(sweep)
         refuse_failures(sweep)
         return
+    code = own_code()
     composer = Composer(list(config.hydra.overrides.hydra))
     for job in jobs:
         composer.settings(job.overrides)  # refuses what conf/ knows no more
@@ -89,6 +91,8 @@ def resume_sweep(
     locate_data(jobs, progress=show_download)
     for job in failed:
         start_afresh(sweep.job_path(job))
+    if other_code := code.keep(sweep.path, begun=True):
+        screen().print(other_code)
     screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
     conduct(sweep, jobs, launcher_at(sweep.path), composer, slots)
 
