@@ -61,7 +61,7 @@ def go_on(
     """
     from rich.markup import escape
 
-    from mnist_lab.run.checkpoints import LAST, newest_intact, refuse_unfit
+    from mnist_lab.run.checkpoints import LAST, newest_intact, refuse_unfit, rewrite_former
     from mnist_lab.run.fit import resolved, train
     from mnist_lab.ui.console import Console
 
@@ -86,6 +86,8 @@ def go_on(
             path.replace(checkpoint)  # or the next one would keep the damaged one as the previous
     if begun and not quiet:
         print(f"{run.path}: {where}")
+    if (run.path / "config.yaml").exists():  # a job's comes with its first training
+        rewrite_former(run.path)
     run.keep_epochs(done)
     return train(config, run, checkpoint=checkpoint, code=code, quiet=quiet)
 
