@@ -67,8 +67,6 @@ def compare_command(args: Sequence[str]) -> None:
     options = parser.parsed(args)
 
     results, remarks = read_results(options.folders)
-    if not results:
-        raise Refused("\n".join(["None of these runs can be read:", *remarks]))
     found = study(
         results,
         metric=options.metric,
