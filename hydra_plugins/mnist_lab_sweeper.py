@@ -22,15 +22,23 @@ class LabSweeper(BasicSweeper):
         plan: print the plan and stop.
         resume: go on with the sweep in this directory instead.
         retry_failed: its failed jobs, too.
+        moved: where its images are now, as `data.root=DIR`.
     """
 
     def __init__(
-        self, *, params: dict[str, str] | None, plan: bool, resume: str | None, retry_failed: bool
+        self,
+        *,
+        params: dict[str, str] | None,
+        plan: bool,
+        resume: str | None,
+        retry_failed: bool,
+        moved: list[str],
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.plan = plan
         self.resume = resume
         self.retry_failed = retry_failed
+        self.moved = moved
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -65,7 +73,11 @@ class LabSweeper(BasicSweeper):
         assert self.hydra_context is not None
         if self.resume is not None:
             resume_sweep(
-                Path(self.resume), self.config, self.launcher_at, retry_failed=self.retry_failed
+                Path(self.resume),
+                self.config,
+                self.launcher_at,
+                retry_failed=self.retry_failed,
+                moved=self.moved,
             )
             return
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from mnist_lab.run.directory import stored_config
+from mnist_lab.run.directory import MAX_BYTES, stored_config
 from mnist_lab.settings.schema import upgrade
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import read_bytes
 
 
 def upgrade_checkpoint(checkpoint: dict[str, Any], run_dir: Path) -> None:
@@ -29,11 +30,17 @@ def upgrade_checkpoint(checkpoint: dict[str, Any], run_dir: Path) -> None:
         config = stored_config(run_dir)
         if "schema" in config:
             return
-        before_shifts = "max_shift" not in config["data"]
+        by_maps = "max_shift" not in config["data"] and not logged(run_dir, b"FlattenPixels")
         upgrade(config, 0)
-        if before_shifts and "FlattenPixels" not in (run_dir / "train.log").read_text():
+        if by_maps:
             order_by_pixels(checkpoint, config["model"])
         keep_squares_alone(checkpoint, config["optimizer"])
+
+
+def logged(run_dir: Path, layer: bytes) -> bool:
+    """Whether the table of layers at the head of a run's log names such a layer."""
+    log = run_dir / "train.log"
+    return log.exists() and layer in read_bytes(log, max_bytes=MAX_BYTES)
 
 
 def count_steps(checkpoint: dict[str, Any]) -> None:

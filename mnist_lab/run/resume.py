@@ -8,13 +8,14 @@ from typing import Any
 
 from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.directory import Run, read_config, read_epochs, read_status
+from mnist_lab.run.images import OtherImages, own_images
 from mnist_lab.settings.check import check
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.table import SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
 
 # May change between a run's two parts without the result being another experiment's.
-FREE = ("trainer.max_epochs", "trainer.accelerator")
+FREE = ("trainer.max_epochs", "trainer.accelerator", "data.root")
 # Never: the checkpoint would override them, or not fit them, or metrics.csv has other columns.
 FIXED = ("model.", "optimizer.", "data.val_fraction")
 
@@ -25,7 +26,8 @@ def held_to_resume(
     """Hold a run that has something left to do, with its settings; None where it has not.
 
     Raises:
-        Refused: no run, in use, or a change that would make another experiment of it.
+        Refused: no run, in use, no data or other data than in its first part, or a change that
+            would make another experiment of it.
     """
     path = path.absolute()
     config = read_config(path)
@@ -38,6 +40,18 @@ def held_to_resume(
     elif status.get("state") == "finished":
         print(f"{path}: finished already, {num_epochs} epochs; trainer.max_epochs=N trains on.")
         return None
+    try:
+        config["data"] = own_images(
+            config["data"],
+            path,
+            sha256=status.get("data_sha256"),
+            given="data.root" in changed,
+            otherwise="--allow-changes goes on with these",
+        )
+    except OtherImages:
+        if not allow_changes:
+            raise
+        print(f"{path}: going on with other images than those of its first part.")
     return Run.hold(path), config
 
 
@@ -45,18 +59,18 @@ def go_on(
     run: Run,
     config: dict[str, Any],
     *,
-    allow_changes: bool = False,
     code: Code | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train a held run from its last finished epoch, or from the beginning; return its figures.
 
     Args:
+        config: its settings, with `data` as `own_images` returns it.
         code: as `fit.train` takes it.
         quiet: write train.log only.
 
     Raises:
-        Refused: other data than in the first part, no data, or a device that is not there.
+        Refused: no data, or a device that is not there.
         Failed, Interrupted: as `training.train`.
     """
     from rich.markup import escape
@@ -68,8 +82,6 @@ def go_on(
     code = code or own_code()
     begun = (run.path / "status.json").exists()
     config = resolved(config)
-    if begun and not allow_changes:
-        refuse_other_data(config, read_status(run.path))
 
     def warn(text: str) -> None:
         with Console(run.path / "train.log", quiet=quiet) as console:
@@ -133,15 +145,4 @@ def check_extension(config: dict[str, Any], num_epochs: int) -> None:
         raise Refused(
             f"trainer.max_epochs={max_epochs}: schedule={config['choices']['schedule']} was made "
             "for another number of epochs; only a constant learning rate can be extended."
-        )
-
-
-def refuse_other_data(config: dict[str, Any], status: dict[str, Any]) -> None:
-    from mnist_lab.data.source import Source
-
-    data, seen = config["data"], status.get("data_sha256")
-    if seen not in (None, Source.of(data).read().sha256):
-        raise Refused(
-            f"data.root={data['root'] or 'null'}: these are not the images that the run began with "
-            "(their SHA-256 differs); --allow-changes goes on with them."
         )

@@ -46,11 +46,13 @@ def begin_sweep(
     """
     code = own_code()
     slots = check_launcher(config, planned.jobs)
-    locate_data(planned.jobs, progress=show_download)
+    digests = locate_data(planned.jobs, progress=show_download)
     hydra_overrides = list(config.hydra.overrides.hydra)
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in hydra_overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
-    sweep = Sweep.claim(planned, directory, arguments=arguments, launcher=hydra_overrides)
+    sweep = Sweep.claim(
+        planned, directory, arguments=arguments, launcher=hydra_overrides, data_sha256=digests
+    )
     code.keep(sweep.path, begun=False)
     console = screen()
     for line in duplicate_lines(planned):

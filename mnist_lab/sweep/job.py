@@ -7,9 +7,11 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.data.source import Source
 from mnist_lab.run.code import read_code
 from mnist_lab.run.directory import Run, is_held, read_config, read_metrics, read_status
-from mnist_lab.sweep.record import job_settings
+from mnist_lab.run.images import own_images
+from mnist_lab.sweep.record import planned_job
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
@@ -79,10 +81,13 @@ def record_failure(run: Run, reason: str, message: str, *, log: str) -> None:
 def train_held(run: Run, *, threads: int | None, quiet: bool) -> dict[str, Any]:
     from mnist_lab.run.resume import go_on
 
-    settings = job_settings(run.path)
+    settings, sha256 = planned_job(run.path)
     config = {**settings, "threads": settings["threads"] or threads}
     if (run.path / "config.yaml").exists():  # the first part's threads and data; any device will do
         config = {**read_config(run.path), "trainer": settings["trainer"]}
+        if Source.of(settings["data"]).has_files:  # the sweep may have been told where they are now
+            config["data"]["root"] = settings["data"]["root"]
+    config["data"] = own_images(config["data"], run.path, sha256=sha256)
     return go_on(run, config, code=read_code(run.path.parent), quiet=quiet)
 
 
