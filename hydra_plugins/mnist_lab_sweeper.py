@@ -22,15 +22,23 @@ class LabSweeper(BasicSweeper):
         plan: print the plan and stop.
         resume: go on with the sweep in this directory instead.
         retry_failed: its failed jobs, too.
+        moved: where its images are now, as `data.root=DIR`.
     """
 
     def __init__(
-        self, *, params: dict[str, str] | None, plan: bool, resume: str | None, retry_failed: bool
+        self,
+        *,
+        params: dict[str, str] | None,
+        plan: bool,
+        resume: str | None,
+        retry_failed: bool,
+        moved: list[str],
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.plan = plan
         self.resume = resume
         self.retry_failed = retry_failed
+        self.moved = moved
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -69,8 +77,14 @@ class LabSweeper(BasicSweeper):
         config, launcher_at = self.config, self.launcher_at
         composer = Composer(list(config.hydra.overrides.hydra))
         if self.resume is not None:
-            path, retry_failed = Path(self.resume), self.retry_failed
-            resume_sweep(path, composer, config, launcher_at, retry_failed=retry_failed)
+            resume_sweep(
+                Path(self.resume),
+                composer,
+                config,
+                launcher_at,
+                retry_failed=self.retry_failed,
+                moved=self.moved,
+            )
             return
         overrides = [*self._parse_config(), *arguments]
         parsed = parsed_overrides(overrides, self.hydra_context.config_loader)

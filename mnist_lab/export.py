@@ -7,11 +7,11 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnist_lab.run.code import installed_version
 from mnist_lab.run.directory import read_metrics, read_state
 from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
 from mnist_lab.ui.console import Screen
@@ -141,7 +141,7 @@ def model_card(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> 
         "test/acc": acc,
         "trained_with": {name: finished.get(name) for name in environment},
         "exported_with": {
-            name: version(name) for name in ("mnist_lab", "torch", "onnx", "onnxruntime")
+            name: installed_version(name) for name in ("mnist_lab", "torch", "onnx", "onnxruntime")
         },
     }
 
@@ -203,7 +203,7 @@ def onnx_file(program: ExportedProgram, metadata: Mapping[str, Any]) -> bytes:
     for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")  # how it was traced
     proto.producer_name = "mnist_lab"
-    proto.producer_version = metadata["exported_with"]["mnist_lab"]
+    proto.producer_version = metadata["exported_with"]["mnist_lab"] or ""
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
     onnx.helper.set_model_props(proto, texts)
     onnx.checker.check_model(proto, full_check=True)

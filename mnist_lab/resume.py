@@ -67,7 +67,7 @@ def resume_command(args: Sequence[str]) -> None:
     import_lightning()
     run, config = held
     try:
-        go_on(run, config, allow_changes=allow_changes)
+        go_on(run, config)
     finally:
         run.release()
 

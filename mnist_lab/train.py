@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_lab.run.code import own_code
 from mnist_lab.run.directory import Run
 from mnist_lab.settings.build import Rehearsal
 from mnist_lab.settings.compose import (
@@ -78,6 +79,7 @@ def train_one(overrides: Sequence[str]) -> None:
     """Claim a directory once nothing can be refused any more, and train in it."""
     config = compose(overrides)
     settings = checked(config)
+    own_code()  # before what is loaded can have changed
     from mnist_lab.data.source import Source
     from mnist_lab.ui.console import Console, show_download
 
@@ -95,6 +97,7 @@ def train_one(overrides: Sequence[str]) -> None:
             name = settings["choices"]["experiment"] or settings["choices"]["model"]
             run = Run.claim_new(Path("outputs/runs").absolute() / name)
         try:
+            run.write_config(settings)  # before all else: whatever comes, it can be resumed
             write_hydra_files(run.path, config)
             with Console(run.path / "train.log") as console:
                 for line in dropped_lines([settings]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import re
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from mnist_lab.run.directory import checkpoint_path, read_config
+from mnist_lab.run.directory import checkpoint_path, read_config, stored_config
+from mnist_lab.run.former import upgrade_checkpoint
 from mnist_lab.settings.build import build
+from mnist_lab.settings.schema import SCHEMA, taken_version
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import read_bytes, write_atomically
 
@@ -45,15 +48,8 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> None:
         path = Path(path)
         path.parent.mkdir(exist_ok=True)
-        buffer = io.BytesIO()  # torch.save to a file hides that the disk is full
-        torch.save(checkpoint, buffer)
-        content = buffer.getbuffer()
-        if content.nbytes > MAX_BYTES - SEAL_BYTES:
-            raise Failed("size", f"a checkpoint of {content.nbytes:,} bytes could not be read.")
-        content[-2:] = SEAL_BYTES.to_bytes(2, "little")  # the length of the archive's comment
-        seal = MARK + hashlib.sha256(content).hexdigest().encode()
         former = path.with_name(PREVIOUS) if path.name == LAST else None
-        write_atomically(path, lambda file: file.writelines((content, seal)), former=former)
+        write_checkpoint(checkpoint, path, former=former)
 
     def load_checkpoint(
         self,
@@ -65,6 +61,31 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: Path, *, former: Path | None = None) -> None:
+    """Write a checkpoint, its schema version in it; `former` as in `write_atomically`."""
+    buffer = io.BytesIO()  # torch.save to a file hides that the disk is full
+    torch.save({"schema": SCHEMA, **checkpoint}, buffer)
+    content = buffer.getbuffer()
+    if content.nbytes > MAX_BYTES - SEAL_BYTES:
+        raise Failed("size", f"a checkpoint of {content.nbytes:,} bytes could not be read.")
+    content[-2:] = SEAL_BYTES.to_bytes(2, "little")  # the length of the archive's comment
+    seal = MARK + hashlib.sha256(content).hexdigest().encode()
+    write_atomically(path, lambda file: file.writelines((content, seal)), former=former)
+
+
+def rewrite_former(run_dir: Path) -> None:
+    """Make all checkpoints of a run of before schema versions ones of today, on disk.
+
+    To be done before its config.yaml becomes one of today, which would no longer tell how old they
+    are.
+    """
+    if "schema" in stored_config(run_dir):
+        return
+    for path in sorted((run_dir / "checkpoints").glob("*.ckpt")):
+        with contextlib.suppress(Damaged):  # missed where it is needed
+            write_checkpoint(read_checkpoint(path), path)
 
 
 def read_checkpoint(path: Path, *, map_location: Any = None) -> dict[str, Any]:
@@ -83,45 +104,9 @@ def read_checkpoint(path: Path, *, map_location: Any = None) -> dict[str, Any]:
         raise Refused(f"{path}: not a checkpoint: holds more than plain data ({what}).") from None
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise Refused(f"{path}: holds no state_dict.")
-    upgrade(checkpoint)
+    if not taken_version(checkpoint, path):
+        upgrade_checkpoint(checkpoint, path.parent.parent)
     return checkpoint
-
-
-def upgrade(checkpoint: dict[str, Any]) -> None:
-    """Make a checkpoint of before automatic optimization one of today, in place.
-
-    Its steps were counted as those of manual optimization, and the schedule had no state: its place
-    follows from the steps. The loop sets the learning rate that goes with it.
-    """
-    try:
-        loop = checkpoint["loops"]["fit_loop"]
-        manual = loop["epoch_loop.manual_optimization.optim_step_progress"]
-        steps = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
-        if steps["step"]["total"]["completed"] or not manual["total"]["completed"]:
-            return
-        in_all = manual["total"]["completed"]
-        of_epoch = in_all // (checkpoint["epoch"] + 1)
-        for name, count in (("total", in_all), ("current", of_epoch)):
-            steps["step"][name] = {"ready": count, "completed": count}
-            steps["zero_grad"][name] = {"ready": count, "started": count, "completed": count}
-            loop["epoch_loop.scheduler_progress"][name] = {"ready": count, "completed": count}
-            batches = loop["epoch_loop.batch_progress"]  # which counted groups of batches
-            batches[name] = dict.fromkeys(batches[name], count)
-            manual[name] = {"ready": 0, "completed": 0}
-        loop["epoch_loop.state_dict"]["_batches_that_stepped"] = in_all
-        (optimizer,) = checkpoint["optimizer_states"]
-        groups = optimizer["param_groups"]
-        checkpoint["lr_schedulers"] = [
-            {
-                "base_lrs": [group["initial_lr"] for group in groups],
-                "last_epoch": in_all,
-                "_step_count": in_all + 1,
-                "_last_lr": [group["lr"] for group in groups],
-                "lr_lambdas": [None for _ in groups],
-            }
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return  # not of a run, or a stranger's: what does not fit is refused where it is used
 
 
 def intact(path: Path) -> bytes:

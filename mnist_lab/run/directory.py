@@ -143,7 +143,9 @@ class Run:
         import yaml
 
         text = yaml.safe_dump({"schema": SCHEMA, **config}, sort_keys=False, allow_unicode=True)
-        write_atomically(self.path / "config.yaml", lambda file: file.write(text.encode()))
+        path = self.path / "config.yaml"
+        if not path.exists() or path.read_bytes() != text.encode():
+            write_atomically(path, lambda file: file.write(text.encode()))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         write_json(self.path / "metrics.json", metrics)
@@ -239,13 +241,32 @@ def read_epochs(path: Path) -> list[dict[str, float]]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a run's config.yaml as data: safe YAML, nothing resolved, every leaf checked.
+    """Read a run's config.yaml as data, made one of today, every leaf checked.
 
     It may be a stranger's, and say where to download from what: that is never done unasked.
 
     Raises:
-        Refused: missing, not YAML, holds an interpolation or a setting out of the table, or lacks
-            what every run has; or a link in the directory leads out of it.
+        Refused: as `stored_config`; or a setting out of the table, or lacking what every run has.
+    """
+    config, file = stored_config(path), path / "config.yaml"
+    version = taken_version(config, file)
+    try:
+        upgrade(config, version)
+        check(config)
+    except Refused as error:
+        raise Refused(f"{file}: {error}") from None
+    if missing := REQUIRED - set(leaves(config)):
+        raise Refused(f"{file}: lacks {', '.join(sorted(missing))}.")
+    config["data"]["download"] = False
+    return config
+
+
+def stored_config(path: Path) -> dict[str, Any]:
+    """Read a run's config.yaml as it stands: safe YAML, nothing resolved.
+
+    Raises:
+        Refused: missing, not YAML, or holds an interpolation; or a link in the directory leads out
+            of it.
     """
     import yaml
 
@@ -265,14 +286,6 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise Refused(f"{file}: holds no settings.")
     refuse_interpolations(config, file)
-    upgrade(config, taken_version(config, file))
-    try:
-        check(config)
-    except Refused as error:
-        raise Refused(f"{file}: {error}") from None
-    if missing := REQUIRED - set(leaves(config)):
-        raise Refused(f"{file}: lacks {', '.join(sorted(missing))}.")
-    config["data"]["download"] = False
     return config
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import inspect
 import math
 import platform
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +18,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
+from rich.markup import escape
 from torch.utils.tensorboard import SummaryWriter
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
@@ -29,11 +27,11 @@ from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_checkpoint
+from mnist_lab.run.code import Code, installed_version, own_code
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
 from mnist_lab.run.tensorboard import write_session_end, write_session_start
 from mnist_lab.settings.build import build
-from mnist_lab.settings.groups import conf_dir
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
@@ -114,13 +112,19 @@ def build_model(config: Config) -> Classifier:
 
 
 def train(
-    config: Config, run: Run, *, checkpoint: Path | None = None, quiet: bool = False
+    config: Config,
+    run: Run,
+    *,
+    checkpoint: Path | None = None,
+    code: Code | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Train, test and record one run; whatever ends it, its status says so.
 
     Args:
         config: as `resolved` returns it.
         checkpoint: the last finished epoch of this run, to go on from.
+        code: that which trains, where somebody else has asked; None: this process asks.
         quiet: write train.log only.
 
     Raises:
@@ -128,13 +132,17 @@ def train(
         Interrupted: a signal of STOPPING, obeyed at a batch's end.
     """
     run.write_config(config)
+    code = code or own_code()
+    other_code = code.keep(run.path, begun=(run.path / "status.json").exists())
     run.write_status("running", epoch=0 if checkpoint is None else len(read_epochs(run.path)))
     with Console(run.path / "train.log", quiet=quiet) as console:
         try:
+            if other_code:
+                console.warn(escape(other_code))
             with signals.defer(), handlers_kept(), num_threads(config["threads"]):
                 parts = build_parts(config, run, console)
                 fit(parts, console, checkpoint)
-                metrics = record(config, run, parts, measure(parts, run, console))
+                metrics = record(config, run, parts, measure(parts, run, console), code)
                 run.write_status("finished", epoch=metrics["epochs"])
                 console.print()
                 console.print(result_table(metrics, shown_path(run.path)))
@@ -285,7 +293,9 @@ def evaluate(parts: Parts, split: str) -> dict[str, float]:
     return {name.removeprefix("test/"): value for name, value in metrics.items()}
 
 
-def record(config: Config, run: Run, parts: Parts, figures: dict[str, float]) -> dict[str, Any]:
+def record(
+    config: Config, run: Run, parts: Parts, figures: dict[str, float], code: Code
+) -> dict[str, Any]:
     """Write the final figures to metrics.json and TensorBoard."""
     epochs = read_epochs(run.path)
     best_epoch = parts.recorder.best_epoch
@@ -303,7 +313,10 @@ def record(config: Config, run: Run, parts: Parts, figures: dict[str, float]) ->
         "threads": config["threads"],
         "device": device_name(config["trainer"]["accelerator"]),
         "precision": config["trainer"]["precision"],
-        **environment(),
+        "git_commit": code.git_commit,
+        "python_version": platform.python_version(),
+        "mnist_lab_version": code.version,
+        **{f"{name}_version": installed_version(name) for name in ("torch", "lightning")},
     }
     run.write_metrics(metrics)
     write_session_end(parts.board, metrics)
@@ -336,17 +349,3 @@ def describe(
 
 def device_name(accelerator: str) -> str:
     return torch.cuda.get_device_name() if accelerator == "gpu" else f"CPU ({platform.machine()})"
-
-
-@functools.cache
-def environment() -> dict[str, str | None]:
-    """Versions and the commit of the code, where it is a git checkout."""
-    commit = None
-    root = conf_dir().parent
-    if (root / ".git").exists():
-        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        commit = done.stdout.strip() or None
-    packages = ("mnist_lab", "torch", "lightning")
-    versions = {f"{name}_version": version(name) for name in packages}
-    return {"git_commit": commit, "python_version": platform.python_version(), **versions}

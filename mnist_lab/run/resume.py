@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.directory import Run, read_config, read_epochs, read_status
+from mnist_lab.run.images import OtherImages, own_images
 from mnist_lab.settings.check import check
 from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
 from mnist_lab.settings.table import SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
 
 # May change between a run's two parts without the result being another experiment's.
-FREE = ("trainer.max_epochs", "trainer.accelerator")
+FREE = ("trainer.max_epochs", "trainer.accelerator", "data.root")
 # Never: the checkpoint would override them, or not fit them, or metrics.csv has other columns.
 FIXED = ("model.", "optimizer.", "data.val_fraction")
 
@@ -24,7 +26,8 @@ def held_to_resume(
     """Hold a run that has something left to do, with its settings; None where it has not.
 
     Raises:
-        Refused: no run, in use, or a change that would make another experiment of it.
+        Refused: no run, in use, no data or other data than in its first part, or a change that
+            would make another experiment of it.
     """
     path = path.absolute()
     config = read_config(path)
@@ -37,31 +40,48 @@ def held_to_resume(
     elif status.get("state") == "finished":
         print(f"{path}: finished already, {num_epochs} epochs; trainer.max_epochs=N trains on.")
         return None
+    try:
+        config["data"] = own_images(
+            config["data"],
+            path,
+            sha256=status.get("data_sha256"),
+            given="data.root" in changed,
+            otherwise="--allow-changes goes on with these",
+        )
+    except OtherImages:
+        if not allow_changes:
+            raise
+        print(f"{path}: going on with other images than those of its first part.")
     return Run.hold(path), config
 
 
 def go_on(
-    run: Run, config: dict[str, Any], *, allow_changes: bool = False, quiet: bool = False
+    run: Run,
+    config: dict[str, Any],
+    *,
+    code: Code | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Train a held run from its last finished epoch, or from the beginning; return its figures.
 
     Args:
+        config: its settings, with `data` as `own_images` returns it.
+        code: as `fit.train` takes it.
         quiet: write train.log only.
 
     Raises:
-        Refused: other data than in the first part, no data, or a device that is not there.
+        Refused: no data, or a device that is not there.
         Failed, Interrupted: as `training.train`.
     """
     from rich.markup import escape
 
-    from mnist_lab.run.checkpoints import LAST, newest_intact, refuse_unfit
+    from mnist_lab.run.checkpoints import LAST, newest_intact, refuse_unfit, rewrite_former
     from mnist_lab.run.fit import resolved, train
     from mnist_lab.ui.console import Console
 
+    code = code or own_code()
     begun = (run.path / "status.json").exists()
     config = resolved(config)
-    if begun and not allow_changes:
-        refuse_other_data(config, read_status(run.path))
 
     def warn(text: str) -> None:
         with Console(run.path / "train.log", quiet=quiet) as console:
@@ -78,8 +98,10 @@ def go_on(
             path.replace(checkpoint)  # or the next one would keep the damaged one as the previous
     if begun and not quiet:
         print(f"{run.path}: {where}")
+    if (run.path / "config.yaml").exists():  # a job's comes with its first training
+        rewrite_former(run.path)
     run.keep_epochs(done)
-    return train(config, run, checkpoint=checkpoint, quiet=quiet)
+    return train(config, run, checkpoint=checkpoint, code=code, quiet=quiet)
 
 
 def apply(config: dict[str, Any], overrides: Sequence[str]) -> list[str]:
@@ -124,15 +146,4 @@ def check_extension(config: dict[str, Any], num_epochs: int) -> None:
         raise Refused(
             f"trainer.max_epochs={max_epochs}: schedule={config['choices']['schedule']} was made "
             "for another number of epochs; only a constant learning rate can be extended."
-        )
-
-
-def refuse_other_data(config: dict[str, Any], status: dict[str, Any]) -> None:
-    from mnist_lab.data.source import Source
-
-    data, seen = config["data"], status.get("data_sha256")
-    if seen not in (None, Source.of(data).read().sha256):
-        raise Refused(
-            f"data.root={data['root'] or 'null'}: these are not the images that the run began with "
-            "(their SHA-256 differs); --allow-changes goes on with them."
         )

@@ -21,6 +21,7 @@ from mnist_lab.run.directory import (
     read_state,
     read_status,
 )
+from mnist_lab.run.images import own_images
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.overrides import refuse_repeated
@@ -140,14 +141,14 @@ class StoredRun:
                 raise Refused(f"{text}: must be {SETTINGS[name].allowed}.")
             plain = {"true": True, "false": False} if name == "data.download" else {"null": None}
             node[name.removeprefix("data.")] = plain.get(value, value)
-        splits = read(node)
-        if self.data_sha256 not in (None, splits.sha256):
-            raise Refused(
-                f"data.root={node['root'] or 'null'}: these are not the images that the run was "
-                f"trained on (their SHA-256 differs); --data {node['name']} takes them as other "
-                "images."
-            )
-        return RunData(node, splits, seed=self.config["seed"], own=True)
+        node = own_images(
+            node,
+            self.path,
+            sha256=self.data_sha256,
+            given=any(not text.startswith("data.download=") for text in overrides),
+            otherwise=f"--data {node['name']} takes these as other images",
+        )
+        return RunData(node, read(node), seed=self.config["seed"], own=True)
 
     def other_data(self, name: str, overrides: Sequence[str] = (), *, split: str) -> RunData:
         """Take another data set, by its name in conf/data, unless the run was trained on it.
@@ -169,7 +170,8 @@ class StoredRun:
         if node["class_names"] != own["class_names"]:
             notes.append("The network learned other classes: answer k is read as label k of these.")
         try:
-            trained_on = read(own).train_images
+            found = own_images(own, self.path, sha256=self.data_sha256)
+            trained_on = read(found).train_images
         except Refused:
             notes.append(
                 "The run's own images are gone: it may have been trained on some of these."

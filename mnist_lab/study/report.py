@@ -218,13 +218,14 @@ def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str
     def listed(lines: Iterable[str]) -> str:
         return "\n".join(f"- {line}" if markdown else line for line in lines)
 
+    nothing = f"No run {'that can be read ' if remarks else ''}has finished yet."
     parts = [listed(study.notes)]
     if study.groups or study.unranked:
         parts.append(table(table_rows(study), num_left=1 + len(study.names)))
     if starred(study):
         parts.append("\\* may be the best" if markdown else "* may be the best")
     parts.append(listed([*map(unfinished_line, study.unfinished), *remarks]))
-    parts.append(listed(study.verdict) or "No run has finished yet.")
+    parts.append(listed(study.verdict) or nothing)
     if study.effects:
         title = ["effect of", f"mean {study.metric} over the other settings"]
         parts.append(table([title, *effect_rows(study)], num_left=2))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_lab.run.code import own_code
 from mnist_lab.settings.compose import dropped_lines
 from mnist_lab.sweep.launcher import BASIC, launch_apart, launch_in_turn, pool_slots
 from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data, rehearse
@@ -63,8 +64,9 @@ def begin_sweep(
         Refused: before anything is written.
         Failed, Interrupted: as `conduct`.
     """
+    code = own_code()
     slots = pool_slots(config, plan.jobs)
-    locate_data(plan.jobs, progress=show_download)
+    digests = locate_data(plan.jobs, progress=show_download)
     if slots and "torch" not in sys.modules:
         rehearse_apart(plan.jobs, slots[0])
     else:
@@ -72,7 +74,10 @@ def begin_sweep(
     overrides = composer.hydra_overrides
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
-    with Sweep.claim(plan, directory, arguments=arguments, launcher=overrides) as sweep:
+    with Sweep.claim(
+        plan, directory, arguments=arguments, launcher=overrides, data_sha256=digests
+    ) as sweep:
+        code.keep(sweep.path, begun=False)
         console = screen()
         for line in [*duplicate_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
             console.print(line)

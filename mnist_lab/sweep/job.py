@@ -9,9 +9,12 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.data.source import Source
+from mnist_lab.run.code import read_code
 from mnist_lab.run.directory import Run, is_held, read_config, read_metrics
+from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import go_on
-from mnist_lab.sweep.record import job_settings, job_state
+from mnist_lab.sweep.record import job_state, planned_job
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.signals import Interrupted, handlers_kept, listen_for
 from mnist_lab.ui.startup import import_lightning
@@ -44,13 +47,17 @@ def run_job(directory: Path, *, threads: int | None = None, quiet: bool = False)
     try:
         if job_state(directory) == "finished":
             return read_metrics(directory)
-        settings = job_settings(directory)
+        settings, sha256 = planned_job(directory)
         if (directory / "config.yaml").exists():
-            # The first part's threads and data; any device will do.
-            settings = {**read_config(directory), "trainer": settings["trainer"]}
+            # The first part's threads; any device will do, and the images are where they are now.
+            planned = settings
+            settings = {**read_config(directory), "trainer": planned["trainer"]}
+            if Source.of(planned["data"]).has_files:
+                settings["data"]["root"] = planned["data"]["root"]
         else:
             settings["threads"] = settings["threads"] or threads
-        return go_on(run, settings, quiet=quiet)
+        settings["data"] = own_images(settings["data"], directory, sha256=sha256)
+        return go_on(run, settings, code=read_code(directory.parent), quiet=quiet)
     except Exception as error:
         record_failure(run, error)
         raise

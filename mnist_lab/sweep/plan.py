@@ -187,20 +187,25 @@ def rehearse(jobs: Sequence[Job]) -> list[int]:
     return sizes
 
 
-def locate_data(jobs: Sequence[Job], *, progress: Progress | None = None) -> None:
+def locate_data(jobs: Sequence[Job], *, progress: Progress | None = None) -> dict[int, str]:
     """Find and read the data of all jobs, once each, and write down where it is.
+
+    Returns:
+        Number of each job -> SHA-256 of its images.
 
     Raises:
         Refused: no data, or damaged files.
     """
-    found: dict[str, Config] = {}
+    found: dict[str, tuple[Config, str]] = {}
+    digests = {}
     for job in jobs:
         data = job.settings["data"]
         key = json.dumps(data, sort_keys=True)
         if key not in found:
-            found[key] = settled(data, progress=progress)
-            Source.of(found[key]).read()
-        job.settings["data"] = found[key]
+            node = settled(data, progress=progress)
+            found[key] = node, Source.of(node).read().sha256
+        job.settings["data"], digests[job.number] = found[key]
+    return digests
 
 
 def values_of(overrides: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.run.directory import Run, read_json, read_state, refuse_interpolations
+from mnist_lab.run.directory import (
+    Run,
+    read_json,
+    read_state,
+    read_status,
+    refuse_interpolations,
+)
 from mnist_lab.settings.check import check
 from mnist_lab.settings.overrides import check_override, parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA, taken_version, upgrade
@@ -42,9 +48,18 @@ class Sweep:
 
     @classmethod
     def claim(
-        cls, plan: Plan, path: Path | None, *, arguments: Sequence[str], launcher: Sequence[str]
+        cls,
+        plan: Plan,
+        path: Path | None,
+        *,
+        arguments: Sequence[str],
+        launcher: Sequence[str],
+        data_sha256: Mapping[int, str] | None = None,
     ) -> Sweep:
         """Make the directory of a new sweep: `path`, or one of its own below outputs/sweeps/.
+
+        Args:
+            data_sha256: of the images of each job, by its number; each is held to it.
 
         Raises:
             Refused: it holds a run or a sweep, is in use, or cannot be written.
@@ -62,7 +77,7 @@ class Sweep:
             for name, value in first.items()
             if all(name in other and other[name] == value for other in flat.values())
         }
-        jobs = {
+        jobs: dict[str, dict[str, Any]] = {
             job.directory: {
                 "number": job.number,
                 "state": "pending",
@@ -71,6 +86,11 @@ class Sweep:
             }
             for job in plan.jobs
         }
+        digests = data_sha256 or {}
+        common_digest = digests.get(plan.jobs[0].number)
+        for job in plan.jobs:
+            if (digest := digests.get(job.number)) != common_digest:
+                jobs[job.directory]["data_sha256"] = digest
         document = {
             "schema": SCHEMA,
             "name": plan.name,
@@ -79,6 +99,7 @@ class Sweep:
             "launcher": [text for text in launcher if LAUNCHER_OVERRIDE.fullmatch(text)],
             "varies": list(plan.varies),
             "duplicates": {str(number): same for number, same in plan.duplicates.items()},
+            "data_sha256": common_digest,
             "settings": common,
             "jobs": jobs,
         }
@@ -117,6 +138,25 @@ class Sweep:
 
     def state(self, job: Job) -> str:
         return job_state(self.job_path(job))
+
+    def data_sha256(self, job: Job) -> str | None:
+        """Of the images that a job is held to.
+
+        Where an earlier lab has kept none for a job that did not begin: those that another job with
+        the same settings of its data has seen.
+        """
+        if sha256 := images_of_job(self.document, self.job_path(job)):
+            return sha256
+        alike = [other for other in self.jobs if other.settings["data"] == job.settings["data"]]
+        seen = (images_of_job(self.document, self.job_path(other)) for other in alike)
+        return next(filter(None, seen), None)
+
+    def move_data(self, root: str | None) -> None:
+        """Say where the images of all jobs are now."""
+        self.document["settings"]["data.root"] = root
+        for stored in self.document["jobs"].values():
+            stored["settings"].pop("data.root", None)
+        self.write()
 
     def mark(self, job: Job, state: str) -> None:
         """Take down a job's state; to disk now and then, since the job itself says the same."""
@@ -207,8 +247,21 @@ def job_state(directory: Path) -> str:
     return read_state(directory) if (directory / "status.json").exists() else "pending"
 
 
+def images_of_job(document: Mapping[str, Any], directory: Path) -> str | None:
+    """SHA-256 of the images that a job has seen or, before it began, that it was planned with."""
+    status = read_status(directory) if (directory / "status.json").exists() else {}
+    stored = document["jobs"][directory.name]
+    planned = stored.get("data_sha256", document.get("data_sha256"))
+    sha256 = status.get("data_sha256", planned)
+    return sha256 if isinstance(sha256, str) else None
+
+
 def job_settings(directory: Path) -> dict[str, Any]:
-    """The settings of one job, from the sweep.json beside its directory.
+    return planned_job(directory)[0]
+
+
+def planned_job(directory: Path) -> tuple[dict[str, Any], str | None]:
+    """The settings of one job, from the sweep.json beside its directory, and `images_of_job`.
 
     Raises:
         Refused: no sweep, or the directory is none of its jobs.
@@ -217,7 +270,7 @@ def job_settings(directory: Path) -> dict[str, Any]:
     stored = document["jobs"].get(directory.name)
     if not isinstance(stored, dict) or not isinstance(stored.get("settings"), dict):
         raise Refused(f"{directory}: not a job of the sweep in {directory.parent}.")
-    return stored_settings(document, stored)
+    return stored_settings(document, stored), images_of_job(document, directory)
 
 
 def stored_settings(document: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mnist_lab.run.code import own_code
 from mnist_lab.run.directory import read_config, read_epochs
+from mnist_lab.run.images import own_images
+from mnist_lab.run.resume import apply
 from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
 from mnist_lab.settings.overrides import refuse_repeated
 from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots, quoted
-from mnist_lab.sweep.plan import Composer, Job, locate_data
+from mnist_lab.sweep.plan import Composer, Job
 from mnist_lab.sweep.record import Sweep, read_sweep
 from mnist_lab.sweep.view import screen
-from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Refused
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
     from omegaconf import DictConfig
 
+MOVED_DATA = "data.root="
 KEPT = (".hydra", ".lock")  # of a job that starts afresh, with its logs
 
 
@@ -34,12 +38,14 @@ def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool
         Refused: no sweep, or an override that is not the launcher's.
     """
     for text in overrides:
-        if not text.startswith((f"{LAUNCHER}=", "hydra.launcher.")):
+        if not text.startswith((f"{LAUNCHER}=", "hydra.launcher.", MOVED_DATA)):
             raise Refused(
                 f"{text}: the settings of a sweep are fixed; "
-                f"free to change are {LAUNCHER}=... and hydra.launcher.*."
+                f"free to change are {LAUNCHER}=..., hydra.launcher.* and {MOVED_DATA}..."
             )
     refuse_repeated(overrides)
+    moved = [quoted(text) for text in overrides if text.startswith(MOVED_DATA)]
+    overrides = [text for text in overrides if not text.startswith(MOVED_DATA)]
     typed = {text.partition("=")[0] for text in overrides}
     stored: list[str] = read_sweep(path)["launcher"]
     stored = [text for text in stored if text.partition("=")[0] not in typed]
@@ -49,6 +55,7 @@ def resume_arguments(path: Path, overrides: Sequence[str], *, retry_failed: bool
     compose(launcher, multirun=True)
     return [
         *launcher,
+        f"hydra.sweeper.moved=[{','.join(moved)}]",
         f"hydra.sweeper.resume={quoted(path.absolute())}",
         f"hydra.sweeper.retry_failed={retry_failed}",
     ]
@@ -61,6 +68,7 @@ def resume_sweep(
     launcher_at: Callable[[Path], Launcher],
     *,
     retry_failed: bool,
+    moved: Sequence[str] = (),
 ) -> None:
     """Run the jobs of a sweep that have no result; leave the finished ones untouched.
 
@@ -68,6 +76,7 @@ def resume_sweep(
         config: the launcher's, in the `hydra` node.
         launcher_at: makes a launcher of Hydra's, given the directory.
         retry_failed: the failed ones, too, from their beginning.
+        moved: `data.root=DIR`, where the images are now.
 
     Raises:
         Refused: another process has the sweep or a job; or data or devices are not there.
@@ -85,10 +94,11 @@ def resume_sweep(
         if not jobs:
             end_sweep(sweep)
             return
+        code = own_code()
         for job in jobs:
             composer.settings(job.overrides)  # refuses what conf/ knows no more
         slots = pool_slots(config, jobs, stored_threads(sweep, left))
-        locate_data(jobs, progress=show_download)
+        find_images(sweep, jobs, moved)
         for job in failed:
             path = sweep.job_path(job)
             if epochs := len(read_epochs(path)):
@@ -96,8 +106,31 @@ def resume_sweep(
                     f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
                 )
             start_afresh(path)
+        if other_code := code.keep(sweep.path, begun=True):
+            screen().print(other_code)
         screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
         conduct(sweep, jobs, slots, composer, config, launcher_at)
+
+
+def find_images(sweep: Sweep, jobs: Sequence[Job], moved: Sequence[str]) -> None:
+    """Find the images of jobs again, and note in sweep.json what a user says of them.
+
+    Raises:
+        Refused: they are not there, or others are.
+    """
+    digests = {job.number: sweep.data_sha256(job) for job in jobs}
+    found: dict[str, dict[str, Any]] = {}
+    for job in jobs:
+        apply(job.settings, moved)
+        data, sha256 = job.settings["data"], digests[job.number]
+        key = json.dumps([data, sha256], sort_keys=True)
+        if key not in found:
+            found[key] = own_images(data, sweep.path, sha256=sha256, given=bool(moved))
+        job.settings["data"] = found[key]
+        if sha256 and not sweep.document.get("data_sha256"):  # an earlier lab has kept none
+            sweep.document["jobs"][job.directory]["data_sha256"] = sha256
+    if moved:
+        sweep.move_data(jobs[0].settings["data"]["root"])
 
 
 def stored_threads(sweep: Sweep, jobs: Sequence[Job]) -> list[int]:

@@ -1,0 +1,81 @@
+"""The images of a stored run: found again where they are now, held to their SHA-256. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.data.installed import INSTALL
+from mnist_lab.data.source import COPIED, Source, settled
+from mnist_lab.ui.console import show_download
+from mnist_lab.ui.errors import Refused
+
+
+class OtherImages(Refused):
+    """There are images, but not those that a run has seen."""
+
+
+def own_images(
+    data: Mapping[str, Any],
+    directory: Path,
+    *,
+    sha256: str | None,
+    given: bool = False,
+    otherwise: str = "",
+) -> dict[str, Any]:
+    """Find a run's images and return its node `data` with a root that holds in any folder.
+
+    A stored root is absolute. After the folder that holds both images and runs was renamed, moved
+    or copied, its last parts still lead from one of the folders above the run to the images: for
+    /before/project/data, each of them is asked for `data`, `project/data` and so on, the nearest
+    one first. Such a guess costs nothing where it is wrong, since images are held to their SHA-256.
+
+    Args:
+        directory: of the run, or of its sweep.
+        sha256: of the images that it has seen; None: of a run that has seen none.
+        given: the root is what the user says now; nothing else will do.
+        otherwise: what else the user can do where the images are others, after "...; ".
+
+    Raises:
+        OtherImages: what was found is not what the run has seen.
+        Refused: nothing is there, or damaged files.
+    """
+    source = Source.of(data)
+    if source.is_former_subset or source.download:
+        source.find(progress=show_download)
+    root = data["root"]
+    has_others = False
+    for place in [root] if given or root is None else places(Path(root), directory.absolute()):
+        source = Source.of({**data, "root": place})
+        if source.has_files or source.copy is not None:
+            node = settled({**data, "root": place})
+            if sha256 in (None, Source.of(node).read().sha256):
+                return node
+            has_others = True
+    where = f"data.root={root or 'null'}"
+    if has_others:
+        raise OtherImages(
+            f"{where}: these are not the images that the run was trained on (their SHA-256 "
+            f"differs); data.root=DIR says where those are{otherwise and '; '}{otherwise}."
+        )
+    source = Source.of(data)
+    beside = "" if given or root is None else f", nor in that place beside {directory}"
+    cures = [
+        f"data.root=DIR, the folder that holds {'them' if source.folder == '.' else source.folder}"
+    ]
+    if source.name in COPIED:
+        cures.append(INSTALL + (" and data.root=null" if root is not None else ""))
+    raise Refused(
+        f"{where}: no {source.name} files in {source.path}{beside}.\n"
+        f"No download: data.download=false. What helps: {'; or '.join(cures)}."
+    )
+
+
+def places(root: Path, directory: Path) -> Iterator[str]:
+    """The root itself, then where it may be now."""
+    yield str(root)
+    parts = root.parts[1:]
+    for folder in (directory, *directory.parents):
+        for start in range(len(parts)):
+            yield str(folder.joinpath(*parts[start:]))
