@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 import shutil
 
 import pytest
@@ -170,6 +171,32 @@ def test_a_checkpoint_that_no_one_could_read_is_not_written(tmp_path, monkeypatc
     torch.save(large, path)
     with pytest.raises(Refused, match=r"bytes, more than the 10,000 allowed"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered", "of another epoch"])
+def test_without_the_best_epochs_weights_a_run_ends_well_and_says_so(
+    damage, train_run, verbs, tmp_path
+):
+    changes = ("model.dropout=0.2", "optimizer.lr=0.02", "trainer.max_epochs=8", "seed=3")
+    path = train_run(tmp_path, *changes)
+    expected = read_metrics(path)
+    assert expected["best_epoch"] < 8
+    (path / "metrics.json").unlink()
+    status = {**read_status(path), "state": "running"}  # as if killed while it was tested
+    (path / "status.json").write_text(json.dumps(status))
+    best = path / "checkpoints" / "best.ckpt"
+    if damage == "missing":
+        best.unlink()
+    elif damage == "altered":
+        alter(best, random.Random(1))
+    else:
+        shutil.copy(path / "checkpoints" / "last.ckpt", best)
+    ended = verbs.run(RESUME, str(path), cwd=tmp_path)
+    assert (ended.code, read_status(path)["state"]) == (0, "finished"), ended
+    (warning,) = re.findall(r"WARNING (.*?)test/acc_best is left out\.", ended.stdout, re.DOTALL)
+    assert str(best) in warning.replace("\n", "")
+    metrics = read_metrics(path)
+    assert metrics == {k: v for k, v in expected.items() if k != "test/acc_best"}
 
 
 # Optimizers with groups of their own --------------------------------------------------------------

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
+from rich.markup import escape
 from torch.utils.tensorboard import SummaryWriter
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
@@ -25,7 +26,7 @@ from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
-from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_checkpoint
+from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_run_checkpoint
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop
 from mnist_lab.run.tensorboard import write_session_end, write_session_start
@@ -251,13 +252,28 @@ def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
     figures["gap"] = train["acc"] - test["acc"]
     if best_epoch := parts.recorder.best_epoch:
         figures["val/acc_best"] = parts.recorder.best_acc
-        if best_epoch < last_epoch["epoch"]:
-            weights = read_checkpoint(run.checkpoints / "best.ckpt")["state_dict"]
-            parts.model.load_state_dict(weights)
-            test = evaluate(parts, "test")
-        figures["test/acc_best"] = test["acc"]
+        is_last = best_epoch == last_epoch["epoch"]
+        best = test if is_last else evaluate_best(parts, run, console, epoch=best_epoch)
+        if best:
+            figures["test/acc_best"] = best["acc"]
     console.end_bar()
     return figures
+
+
+def evaluate_best(
+    parts: Parts, run: Run, console: Console, *, epoch: int
+) -> dict[str, float] | None:
+    """The test figures of the best epoch's weights, or a warning where these are gone."""
+    path = run.checkpoints / "best.ckpt"
+    try:
+        stored = read_run_checkpoint(path)
+        if stored["epoch"] + 1 != epoch:
+            raise Refused(f"{path}: of epoch {stored['epoch'] + 1}, not of {epoch}, the best.")
+    except Refused as error:
+        console.warn(f"{escape(str(error))} test/acc_best is left out.")
+        return None
+    parts.model.load_state_dict(stored["state_dict"])
+    return evaluate(parts, "test")
 
 
 def evaluate(parts: Parts, split: str) -> dict[str, float]:
