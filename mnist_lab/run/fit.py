@@ -27,6 +27,7 @@ from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_run_checkpoint
+from mnist_lab.run.device import INSTEAD, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop
 from mnist_lab.run.tensorboard import write_session_end, write_session_start
@@ -66,20 +67,30 @@ def resolved(config: Config) -> Config:
     data = settled(config["data"])
     splits = Source.of(data).read()
     num_val = splits.num_val(data["val_fraction"])
-    trainer = {**config["trainer"], "accelerator": device_kind(config["trainer"]["accelerator"])}
+    trainer = granted(config["trainer"])
     refuse_unfit_trainer(
         trainer,
         train_batches=math.ceil((len(splits.train_images) - num_val) / data["batch_size"]),
         val_batches=math.ceil(num_val / EVAL_BATCH_SIZE),
     )
     threads = config["threads"] or DEFAULT_THREADS
-    return {**config, "data": data, "trainer": trainer, "threads": threads}
+    now = {k: v for k, v in config["trainer"].items() if v != trainer[k]}
+    asked = {**asked_of(config), **now}
+    if trainer["precision"] != INSTEAD:
+        asked.pop("precision", None)
+    config = {**config, "data": data, "trainer": trainer, "threads": threads}
+    config.pop("asked", None)
+    return {**config, "asked": {"trainer": asked}} if asked else config
+
+
+def asked_of(config: Config) -> Config:
+    """Settings of the trainer that were asked for and not granted, also in a run's first part."""
+    asked: Config = config.get("asked", {}).get("trainer", {})
+    return asked
 
 
 def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: int) -> None:
-    """Refuse what only the device and the number of batches can tell."""
-    if trainer["precision"] == "16-mixed" and trainer["accelerator"] == "cpu":
-        raise Refused("trainer.precision=16-mixed: needs a GPU; on a CPU it must be bf16-mixed.")
+    """Refuse what only the number of batches can tell."""
     for name, num_batches in (
         ("limit_train_batches", train_batches),
         ("overfit_batches", train_batches),
@@ -91,15 +102,6 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
                 f"trainer.{name}={share}: leaves none of {num_batches} batches; must be at least "
                 f"{1 / num_batches:.2g}, or a whole number of batches."
             )
-
-
-def device_kind(accelerator: str) -> str:
-    available = torch.cuda.is_available()
-    if accelerator == "gpu" and not available:
-        raise Refused(
-            "trainer.accelerator=gpu: no GPU that torch can use is here; must be cpu or auto."
-        )
-    return "gpu" if available and accelerator != "cpu" else "cpu"
 
 
 def build_model(config: Config) -> Classifier:
@@ -301,6 +303,7 @@ def record(config: Config, run: Run, parts: Parts, figures: dict[str, float]) ->
         "threads": config["threads"],
         "device": device_name(config["trainer"]["accelerator"]),
         "precision": config["trainer"]["precision"],
+        "precision_asked": {**config["trainer"], **asked_of(config)}["precision"],
         **environment(),
     }
     run.write_metrics(metrics)
@@ -327,13 +330,11 @@ def describe(
         f"{threads} thread{'s' if threads > 1 else ''}, {config['trainer']['precision']}"
     )
     console.print(f"[bold]directory[/]  {shown_path(run.path)}")
+    for line in departures(asked_of(config), config["trainer"]):
+        console.warn(escape(line))
     console.print()
     console.print(layer_table(summary))
     console.print()
-
-
-def device_name(accelerator: str) -> str:
-    return torch.cuda.get_device_name() if accelerator == "gpu" else f"CPU ({platform.machine()})"
 
 
 @functools.cache

@@ -80,8 +80,9 @@ def train_held(run: Run, *, threads: int | None, quiet: bool) -> dict[str, Any]:
 
     settings = job_settings(run.path)
     config = {**settings, "threads": settings["threads"] or threads}
-    if (run.path / "config.yaml").exists():  # the first part's threads and data; any device will do
-        config = {**read_config(run.path), "trainer": settings["trainer"]}
+    if (run.path / "config.yaml").exists():  # the first part's, but any device will do
+        config = read_config(run.path)
+        config["trainer"]["accelerator"] = settings["trainer"]["accelerator"]
     return go_on(run, config, quiet=quiet)
 
 

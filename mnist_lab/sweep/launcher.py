@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from rich.markup import escape
 
+from mnist_lab.run.device import device_kind, gpus, hidden
 from mnist_lab.settings.check import check
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.pool import Pool
 from mnist_lab.sweep.slots import Slot, choose_slots
+from mnist_lab.ui.console import Screen
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.startup import import_lightning
 
@@ -51,13 +54,18 @@ def check_launcher(
             threads=node["threads"],
             job_threads=max([*own_threads, *stored_threads]),
             jobs_per_device=node["jobs_per_device"],
+            warn=warn,
         )
-    if "gpu" in accelerators and is_basic_target(node["_target_"]):
+    gpu_is_asked, any_is_there = "gpu" in accelerators, accelerators != {"cpu"} and not hidden()
+    if is_basic_target(node["_target_"]) and (gpu_is_asked or any_is_there):
         import_lightning()
-        from mnist_lab.run.fit import device_kind
-
-        device_kind("gpu")
+        if device_kind("gpu" if gpu_is_asked else "auto") == "cpu" and (why := gpus().problem):
+            warn(f"{why}: the jobs run on the CPU.")
     return []
+
+
+def warn(text: str) -> None:
+    Screen(highlight=False, soft_wrap=True).print(f"[bold yellow]WARNING[/] {escape(text)}")
 
 
 def is_basic_target(target: str) -> bool:
