@@ -46,7 +46,7 @@ def gpus() -> Gpus:
     """Look for GPUs. A driver that is there and gives torch none is a problem."""
     import torch
 
-    if hidden():
+    if masked():
         return Gpus()
     installed = shutil.which("nvidia-smi") is not None
     with warnings.catch_warnings(record=True) as caught:  # torch warns of what is said here
@@ -74,16 +74,20 @@ def gpus() -> Gpus:
     return Gpus(usable, problem if without else None)
 
 
-def hidden() -> bool:
-    """Whether this process may use no GPU, or there is none without any driver."""
-    if os.environ.get(MASK, "all").split(",")[0].strip() in NO_DEVICE:
-        return True
-    return not (shutil.which("nvidia-smi") or any(Path(name).exists() for name in DRIVERS))
+def masked() -> bool:
+    """Whether this process may use no GPU, be there any."""
+    return os.environ.get(MASK, "all").split(",")[0].strip() in NO_DEVICE
+
+
+def worth_a_look() -> bool:
+    """Whether there may be a GPU, as far as can be told without the time that torch takes."""
+    found = shutil.which("nvidia-smi") or any(Path(name).exists() for name in DRIVERS)
+    return bool(found) and not masked()
 
 
 def gpus_by_another_process() -> Gpus:
     """What `gpus` finds, for a process that does not import torch."""
-    if hidden():
+    if not worth_a_look():
         return Gpus()
     path = os.pathsep.join(filter(None, sys.path))
     try:
@@ -95,9 +99,10 @@ def gpus_by_another_process() -> Gpus:
             check=True,
             timeout=ANSWER_S,
         )
-        return Gpus(**json.loads(done.stdout))
+        return Gpus(**json.loads(done.stdout.splitlines()[-1]))
     except subprocess.CalledProcessError as error:
-        return Gpus(problem=f"torch cannot look for GPUs ({error.stderr.splitlines()[-1]})")
+        said = error.stderr.splitlines() or [f"exit code {error.returncode}"]
+        return Gpus(problem=f"torch cannot look for GPUs ({said[-1]})")
     except subprocess.TimeoutExpired:
         return Gpus(problem=f"torch found no GPU within {ANSWER_S} seconds")
 

@@ -74,8 +74,8 @@ def resolved(config: Config) -> Config:
         val_batches=math.ceil(num_val / EVAL_BATCH_SIZE),
     )
     threads = config["threads"] or DEFAULT_THREADS
-    now = {k: v for k, v in config["trainer"].items() if v != trainer[k]}
-    asked = {**asked_of(config), **now}
+    asked = {k: v for k, v in config["trainer"].items() if v != trainer[k]}
+    asked = {**asked_of(config), **asked}
     if trainer["precision"] != INSTEAD:
         asked.pop("precision", None)
     config = {**config, "data": data, "trainer": trainer, "threads": threads}

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from rich.markup import escape
 
-from mnist_lab.run.device import device_kind, gpus, hidden
+from mnist_lab.run.device import device_kind, gpus, worth_a_look
 from mnist_lab.settings.check import check
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.pool import Pool
@@ -56,10 +56,11 @@ def check_launcher(
             jobs_per_device=node["jobs_per_device"],
             warn=warn,
         )
-    gpu_is_asked, any_is_there = "gpu" in accelerators, accelerators != {"cpu"} and not hidden()
-    if is_basic_target(node["_target_"]) and (gpu_is_asked or any_is_there):
+    asked = "gpu" in accelerators
+    looking = asked or (accelerators != {"cpu"} and worth_a_look())
+    if looking and is_basic_target(node["_target_"]):
         import_lightning()
-        if device_kind("gpu" if gpu_is_asked else "auto") == "cpu" and (why := gpus().problem):
+        if device_kind("gpu" if asked else "auto") == "cpu" and (why := gpus().problem):
             warn(f"{why}: the jobs run on the CPU.")
     return []
 
