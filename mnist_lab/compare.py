@@ -24,7 +24,8 @@ examples:
 
 Runs that differ only in their seed make one row. Settings go by their full name (model.width) or
 the short one (width). Rows are ranked by val/acc unless --metric says otherwise; test metrics are
-shown but do not rank unless asked for. Losses, seconds and parameters: lower is better.
+shown but do not rank unless asked for. Losses, the gap, seconds and parameters: lower is better;
+of a metric of your own say it: --metric val/f1:max, or :min.
 
 The plots learning_curves.png, effects.png and cost.png go to --out; without it to DIR/comparison/
 if there is one DIR and it is no run, and for the formats csv and json nowhere.
@@ -45,7 +46,9 @@ def compare_command(args: Sequence[str]) -> None:
         "folders", nargs="+", type=Path, metavar="DIR", help="a run, a sweep or a folder of them"
     )
     parser.add_argument(
-        "--metric", help="what ranks: any of metrics.json, such as val/loss (val/acc)"
+        "--metric",
+        metavar="NAME[:max|:min]",
+        help="what ranks: any of metrics.json, such as val/loss (val/acc)",
     )
     parser.add_argument(
         "--baseline",

@@ -1,14 +1,25 @@
 """Checkpoints that were cut or altered: noticed, and replaced by the one before."""
 
+import copy
 import json
 import random
+import re
 import shutil
 
 import pytest
 import torch
 
-from mnist_lab.run.checkpoints import SEAL_BYTES, AtomicCheckpointIO, Damaged, read_checkpoint
-from mnist_lab.run.directory import read_epochs, read_metrics, read_status
+from mnist_lab.run.checkpoints import (
+    SEAL_BYTES,
+    AtomicCheckpointIO,
+    Damaged,
+    read_checkpoint,
+    refuse_unfit,
+)
+from mnist_lab.run.directory import Run, read_config, read_epochs, read_metrics, read_status
+from mnist_lab.run.resume import go_on
+from mnist_lab.settings.check import BUILDABLE
+from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused
 
 RESUME = "mnist_lab.resume"
@@ -160,3 +171,82 @@ def test_a_checkpoint_that_no_one_could_read_is_not_written(tmp_path, monkeypatc
     torch.save(large, path)
     with pytest.raises(Refused, match=r"bytes, more than the 10,000 allowed"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered", "of another epoch"])
+def test_without_the_best_epochs_weights_a_run_ends_well_and_says_so(
+    damage, train_run, verbs, tmp_path
+):
+    changes = ("model.dropout=0.2", "optimizer.lr=0.02", "trainer.max_epochs=8", "seed=3")
+    path = train_run(tmp_path, *changes)
+    expected = read_metrics(path)
+    assert expected["best_epoch"] < 8
+    (path / "metrics.json").unlink()
+    status = {**read_status(path), "state": "running"}  # as if killed while it was tested
+    (path / "status.json").write_text(json.dumps(status))
+    best = path / "checkpoints" / "best.ckpt"
+    if damage == "missing":
+        best.unlink()
+    elif damage == "altered":
+        alter(best, random.Random(1))
+    else:
+        shutil.copy(path / "checkpoints" / "last.ckpt", best)
+    ended = verbs.run(RESUME, str(path), cwd=tmp_path)
+    assert (ended.code, read_status(path)["state"]) == (0, "finished"), ended
+    (warning,) = re.findall(r"WARNING (.*?)test/acc_best is left out\.", ended.stdout, re.DOTALL)
+    assert str(best) in warning.replace("\n", "")
+    metrics = read_metrics(path)
+    assert metrics == {k: v for k, v in expected.items() if k != "test/acc_best"}
+
+
+# Optimizers with groups of their own --------------------------------------------------------------
+
+
+def no_decay_on_biases(params, *, lr, betas, eps, weight_decay):
+    """AdamW; the biases come first, so that no weight has the place that it has in the network."""
+    params = list(params)
+    groups = [
+        {"params": [weight for weight in params if weight.ndim == 1], "weight_decay": 0.0},
+        {"params": [weight for weight in params if weight.ndim > 1]},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def factored(params, *, lr, **_):
+    """Its moments of a matrix are a row and a column."""
+    return torch.optim.Adafactor(params, lr=lr)
+
+
+@pytest.mark.parametrize("optimizer", [no_decay_on_biases, factored])
+def test_optimizers_with_groups_and_states_of_their_own_resume_to_the_bit(
+    optimizer, train_run, tmp_path, monkeypatch
+):
+    target = f"{__name__}.{optimizer.__name__}"
+    for module in ("check", "build"):
+        monkeypatch.setattr(f"mnist_lab.settings.{module}.BUILDABLE", BUILDABLE | {target})
+    own = ["optimizer=adamw", f"optimizer._target_={target}", "optimizer.weight_decay=0.5"]
+    monkeypatch.setitem(SETTINGS, "optimizer._target_", SETTINGS["data.name"])
+    left_alone = train_run(tmp_path / "whole", *own, "trainer.max_epochs=4")
+    path = train_run(tmp_path / "parts", *own)
+    stored = read_checkpoint(path / "checkpoints" / "last.ckpt")
+    config = read_config(path)
+    config["trainer"]["max_epochs"] = 4
+    run = Run.hold(path)
+    go_on(run, config, quiet=True)
+    run.release()
+    first, second = (read_checkpoint(p / "checkpoints" / "last.ckpt") for p in (left_alone, path))
+    assert same(first["state_dict"], second["state_dict"])
+
+    (states,) = stored["optimizer_states"]
+    refuse_unfit(config, stored)
+    for damage in (
+        lambda states: states["param_groups"].append(
+            states["param_groups"].pop(0) | {"params": []}
+        ),
+        lambda states: states["param_groups"][0]["params"].pop(),
+        lambda states: states["state"].update({0: states["state"][3], 3: states["state"][0]}),
+    ):
+        damaged = copy.deepcopy(states)
+        damage(damaged)
+        with pytest.raises(Refused, match="optimizer_states do not fit the network and optimizer"):
+            refuse_unfit(config, {**stored, "optimizer_states": [damaged]})

@@ -192,6 +192,33 @@ def test_validation_ranks_and_test_only_when_asked(sweep: Path):
     assert "WARNING: ranked by test/acc, as asked" in text(found, [])
 
 
+def test_which_way_is_better_is_known_or_said_and_never_guessed(tmp_path: Path):
+    for width, value in ((16, 0.9), (64, 0.8)):
+        for seed in range(3):
+            metrics = {"val/balanced_acc": value + seed / 1000, "val/loss": value}
+            finished(tmp_path / f"{width}_{seed}", f"model.width={width}", seed=seed, **metrics)
+    for metric in ("val/balanced_acc", "val/balanced_acc:", "val/balanced_acc:up", "val/loss:up"):
+        with pytest.raises(Refused, match=r"write val/\w+:max or val/\w+:min\.$"):
+            studied(tmp_path, metric=metric)
+    for metric, best in (
+        ("val/balanced_acc:max", 16),
+        ("val/balanced_acc:min", 64),
+        ("val/loss", 64),
+        ("val/loss:max", 16),
+    ):
+        found = studied(tmp_path, metric=metric)
+        name, _, said = metric.partition(":")
+        assert found.groups[0].settings == {"model.width": best}
+        assert re.match(rf"width={best}( \(the baseline\))? is best: {name} 0\.", found.verdict[0])
+        assert json.loads(json_text(found, []))["higher_is_better"] is (said == "max")
+        figure = drawn(cost_figure(found))
+        (frontier,) = (line for line in figure.axes[0].lines if line.get_linestyle() == "--")
+        assert frontier.get_ydata()[-1] == pytest.approx(found.groups[0].mean(name))
+    assert (
+        studied(tmp_path, metric="test/acc:max").notes[0].startswith("WARNING: ranked by test/acc,")
+    )
+
+
 def test_losses_and_costs_rank_from_below(sweep: Path):
     assert [
         group.settings["model.width"] for group in studied(sweep, metric="num_params").groups

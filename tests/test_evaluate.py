@@ -203,6 +203,9 @@ def test_curves_figure_shows_the_epochs(folder: Path) -> None:
         assert list(val.get_ydata()) == [row[f"val/{name}"] for row in epochs]
     without = [{k: v for k, v in row.items() if not k.startswith("val/")} for row in epochs]
     assert [len(axes.lines) for axes in figures.curves_figure(without).axes] == [1, 1]
+    late = [*without[:1], *epochs[1:]]  # validated from the second epoch on
+    curve = figures.curves_figure(late).axes[1].lines[1]
+    assert list(curve.get_xdata()) == [row["epoch"] for row in epochs[1:]]
 
 
 def test_two_runs_against_scipy() -> None:

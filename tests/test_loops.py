@@ -16,7 +16,10 @@ from processes import run_cold
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mnist_lab.compare import compare_command
+from mnist_lab.evaluate import evaluate_command
 from mnist_lab.models.mlp import MLP
+from mnist_lab.resume import resume_command
 from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.directory import Run, read_config, read_epochs, read_metrics
 from mnist_lab.run.fit import resolved, train
@@ -333,6 +336,29 @@ def test_a_network_that_logs_in_its_step_goes_the_plain_way(tmp_path, data_dir, 
     path = run_of(tmp_path / "run", data_dir, "model.width=8")
     assert "MLP.training_step: the fast loop has none of it" in (path / "train.log").read_text()
     assert all(row["train/norm"] > 0 for row in read_epochs(path))
+
+
+def test_a_figure_of_some_epochs_is_theirs_alone(tmp_path, data_dir, monkeypatch):
+    """It comes late, in a column of its own, and is not repeated where there is none."""
+
+    def log_in_even_epochs(self):
+        if self.current_epoch % 2:
+            self.log("train/norm", 1.0 + self.current_epoch)
+
+    monkeypatch.setattr(MLP, "on_train_epoch_end", log_in_even_epochs, raising=False)
+    late = ["model.width=8", "trainer.check_val_every_n_epoch=3", "trainer.max_epochs=6"]
+    whole = run_of(tmp_path / "runs" / "whole", data_dir, *late)
+    path = run_of(tmp_path / "runs" / "parts", data_dir, *late[:2], "trainer.max_epochs=3")
+    resume_command([str(path), "trainer.max_epochs=6"])
+    assert rows_of(path) == rows_of(whole)
+    rows = read_epochs(path)
+    assert [row.get("train/norm") for row in rows] == [None, 2, None, 4, None, 6]
+    assert ["val/acc" in row for row in rows] == [False, False, True] * 2
+    assert all({"train/acc", "lr", "seconds"} <= row.keys() for row in rows)
+    evaluate_command([str(path)])
+    compare_command([str(tmp_path / "runs"), "--metric", "train/norm:max"])
+    for picture in (path / "curves.png", tmp_path / "runs/comparison/learning_curves.png"):
+        assert picture.stat().st_size > 10_000
 
 
 # Settings of the Trainer in a run -----------------------------------------------------------------

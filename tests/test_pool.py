@@ -236,7 +236,7 @@ def test_a_worker_keeps_its_device_through_every_restart(tmp_path):
 )
 def test_the_inherited_mask_is_kept_to(mask, num_gpus, entries):
     environment = {} if mask is None else {"CUDA_VISIBLE_DEVICES": mask}
-    assert visible_gpus(environment, lambda: num_gpus) == entries
+    assert visible_gpus(environment, [True] * num_gpus) == entries
 
 
 def test_slots_never_ask_for_more_threads_than_cores():

@@ -31,7 +31,6 @@ TILE_WIDTH, TILE_HEIGHT, CAPTION, MARGIN = 36, 44, 15, 4  # in pixels of an imag
 def curves_figure(epochs: Sequence[Mapping[str, float]]) -> Figure:
     """Loss and accuracy after each epoch, in training and, where there is one, validation."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    numbers = [row["epoch"] for row in epochs]
     for axes, name, label in zip(
         figure.subplots(1, 2), ("loss", "acc"), ("loss (nats)", "accuracy"), strict=True
     ):
@@ -39,8 +38,10 @@ def curves_figure(epochs: Sequence[Mapping[str, float]]) -> Figure:
             ("train", BLUE, "o-", "training, mean over the epoch"),
             ("val", ORANGE, "s--", "validation, after it"),
         ):
-            if f"{split}/{name}" in epochs[0]:
-                values = [row.get(f"{split}/{name}", np.nan) for row in epochs]
+            key = f"{split}/{name}"
+            rows = [row for row in epochs if key in row]  # not every epoch need be validated
+            if rows:
+                numbers, values = [row["epoch"] for row in rows], [row[key] for row in rows]
                 axes.plot(numbers, values, style, color=color, markersize=4, label=meaning)
         axes.set_ylabel(label)
         count_epochs(axes)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image
 from scipy import ndimage
+from scipy.sparse import csr_array
 
 from mnist_lab.pictures.picture import Grey, PictureError
 
@@ -66,7 +67,7 @@ def find_ink(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     darkness = _darkness(1 - light if strokes.are_light else light, reach=strokes.reach)
     if long_side > 4 * FIELD:
         darkness = _without_rules(_without_rules(darkness).T).T
-    clearest = _resized(strokes.clearness, darkness.shape, smooth=True) * darkness.clip(0)
+    clearest = _interpolated(strokes.clearness, darkness.shape) * darkness.clip(0)
     level = float((clearest * darkness).sum() / max(clearest.sum(), 1e-12))
     paper = darkness[darkness <= 0.5 * level]
     offset = float(np.median(paper))
@@ -94,17 +95,32 @@ def _levels(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     return (grey.astype(np.float32) / np.float32(top)).clip(0, 1)
 
 
-def _resized(grey: Grey, shape: tuple[int, ...], *, smooth: bool = False) -> Grey:
-    """Average over the area of each new pixel, or interpolate."""
-    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(grey).resize((shape[1], shape[0]), how))
-
-
 def _shrunk(grey: Grey, long_side: int) -> Grey:
-    scale = long_side / max(grey.shape)
-    if scale >= 1:
-        return grey
-    return _resized(grey, tuple(max(1, round(side * scale)) for side in grey.shape))
+    return _scaled(grey, long_side) if max(grey.shape) > long_side else grey
+
+
+def _scaled(grey: Grey, long_side: int) -> Grey:
+    """Scale, aspect ratio kept, to a long side of so many pixels: the mean over each one's area.
+
+    Pillow's BOX is none: it takes a pixel whole or not at all, so that 20 rows of 21 lose one.
+    """
+    height, width = (max(1, round(side * long_side / max(grey.shape))) for side in grey.shape)
+    rows = _overlaps(grey.shape[0], height) @ grey
+    mean = np.ascontiguousarray((_overlaps(grey.shape[1], width) @ rows.T).T)
+    return mean.clip(grey.min(), grey.max())  # rounding leaves that range
+
+
+def _overlaps(old: int, new: int) -> csr_array:
+    """Cut a line into `old` equal parts, and into `new` ones: (new, old) shares of the new ones."""
+    # Of a line old * new long, so that every piece begins at a whole number.
+    starts = np.sort(np.concatenate([np.arange(old) * new, np.arange(new) * old]))
+    shares = (np.diff(starts, append=old * new) / old).astype(np.float32)
+    return csr_array((shares, (starts // old, starts // new)), shape=(new, old))
+
+
+def _interpolated(grey: Grey, shape: tuple[int, ...]) -> Grey:
+    how = Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(grey).resize((shape[1], shape[0]), how))
 
 
 @dataclass(frozen=True)
@@ -173,7 +189,7 @@ def _darkness(light: Grey, *, reach: float) -> Grey:
         rest = 1 - coarse / grain
         spread = float(np.median(np.abs(rest - np.median(rest))))
         is_paper = rest < max(2.5 * spread, 0.02)
-    return np.asarray(1 - ratio / _resized(grain, light.shape, smooth=True), np.float32)
+    return np.asarray(1 - ratio / _interpolated(grain, light.shape), np.float32)
 
 
 def _without_rules(darkness: Grey) -> Grey:
@@ -277,10 +293,7 @@ def to_mnist(grey: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 
     ink = _cropped(find_ink(_shrunk(_levels(grey), WORKING_SIZE)), 0.02)
     if max(ink.shape) > BOX + 4:
         ink = _cropped(_bilevel(ink), 0.3)
-    scale = BOX / max(ink.shape)
-    digit = ink
-    if scale != 1:
-        digit = _resized(ink, tuple(max(1, round(side * scale)) for side in ink.shape))
+    digit = _scaled(ink, BOX)
     level = float(np.percentile(digit[digit > 0.1], 90))
     digit = (digit / max(level, 0.3)).clip(0, 1)
     field = np.zeros((FIELD, FIELD), np.uint8)

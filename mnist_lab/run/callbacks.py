@@ -85,7 +85,7 @@ class Record(Checkpoint):
         self.run = run
         self.console = console
         self.board = board
-        self.validated = False  # in this epoch
+        self.former: dict[str, torch.Tensor] = {}  # what the Trainer holds of earlier epochs
         self.best_acc = -math.inf  # of the validation split
         self.best_epoch = 0  # counted from 1; 0: none yet
         self.started = 0.0
@@ -97,19 +97,16 @@ class Record(Checkpoint):
         self.best_acc = state_dict["best_acc"]
         self.best_epoch = state_dict["best_epoch"]
 
-    def on_train_epoch_start(self, *_: Any) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
         self.started = time.perf_counter()
-        self.validated = False
-
-    def on_validation_end(self, *_: Any) -> None:
-        self.validated = True
+        self.former = dict(trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: Trainer, model: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         figures = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
-            if self.validated or not name.startswith("val/")  # else they are an earlier epoch's
+            if value is not self.former.get(name)  # else it is an earlier epoch's
         }
         self._refuse_non_finite(figures, model)
         row = {

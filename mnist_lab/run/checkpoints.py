@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import re
 import zipfile
 from collections.abc import Callable
@@ -205,13 +206,13 @@ def restore_model(config: dict[str, Any], checkpoint: dict[str, Any]) -> Classif
     return model.eval()
 
 
-def network_without_memory(config: dict[str, Any]) -> Classifier:
+def network_without_memory(config: dict[str, Any], **parts: Any) -> Classifier:
     """Build the network of a configuration as names and shapes: a false width costs nothing."""
     from hydra.errors import HydraException
 
     try:
         with torch.device("meta"):
-            model: Classifier = build(config["model"])
+            model: Classifier = build(config["model"], **parts)
     except HydraException as error:
         raise Refused(f"config.yaml: its model cannot be built ({reason(error)}).") from None
     return model.double() if config["trainer"]["precision"] == "64-true" else model
@@ -223,19 +224,40 @@ def refuse_unfit(config: dict[str, Any], checkpoint: dict[str, Any]) -> None:
     Raises:
         Refused: weights or an optimizer's moments of another network, or none.
     """
-    model = network_without_memory(config)
+    model = network_without_memory(config, optimizer=build(config["optimizer"]))
     refuse_other_weights(checkpoint["state_dict"], model.state_dict())
-    shapes = [weight.shape for weight in model.parameters()]
+    own = state_after_a_step(model)
     try:
-        (optimizer,) = checkpoint["optimizer_states"]
-        for index, state in optimizer["state"].items():
-            for value in state.values():
-                if value is not None and value.shape not in (shapes[index], ()):
-                    raise ValueError
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        (stored,) = checkpoint["optimizer_states"]
+        groups = [list(group["params"]) for group in stored["param_groups"]]
+        fits = groups == [group["params"] for group in own["param_groups"]] and all(
+            index in itertools.chain(*groups)
+            and shape(value) == shape(own["state"].get(index, {}).get(name))
+            for index, state in stored["state"].items()
+            for name, value in state.items()
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        fits = False
+    if not fits:
         raise Refused(
-            "the checkpoint's optimizer_states do not fit the network of config.yaml."
-        ) from None
+            "the checkpoint's optimizer_states do not fit the network and optimizer of config.yaml."
+        )
+
+
+def state_after_a_step(model: Classifier) -> dict[str, Any]:
+    """What the optimizer of a network without memory keeps, in its own groups."""
+    model.to_empty(device="cpu")  # the kernels know no meta tensors
+    optimizer = model.configure_optimizers()
+    for weight in model.parameters():
+        weight.data.zero_()
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step(lambda: torch.zeros(()))
+    state: dict[str, Any] = optimizer.state_dict()
+    return state
+
+
+def shape(value: object) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
 
 def refuse_other_weights(weights: dict[str, Any], expected: dict[str, torch.Tensor]) -> None:

@@ -26,8 +26,9 @@ from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
-from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_checkpoint
+from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_run_checkpoint
 from mnist_lab.run.code import Code, installed_version, own_code
+from mnist_lab.run.device import INSTEAD, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
 from mnist_lab.run.tensorboard import write_session_end, write_session_start
@@ -66,20 +67,30 @@ def resolved(config: Config) -> Config:
     data = settled(config["data"])
     splits = Source.of(data).read()
     num_val = splits.num_val(data["val_fraction"])
-    trainer = {**config["trainer"], "accelerator": device_kind(config["trainer"]["accelerator"])}
+    trainer = granted(config["trainer"])
     refuse_unfit_trainer(
         trainer,
         train_batches=math.ceil((len(splits.train_images) - num_val) / data["batch_size"]),
         val_batches=math.ceil(num_val / EVAL_BATCH_SIZE),
     )
     threads = config["threads"] or DEFAULT_THREADS
-    return {**config, "data": data, "trainer": trainer, "threads": threads}
+    asked = {k: v for k, v in config["trainer"].items() if v != trainer[k]}
+    asked = {**asked_of(config), **asked}
+    if trainer["precision"] != INSTEAD:
+        asked.pop("precision", None)
+    config = {**config, "data": data, "trainer": trainer, "threads": threads}
+    config.pop("asked", None)
+    return {**config, "asked": {"trainer": asked}} if asked else config
+
+
+def asked_of(config: Config) -> Config:
+    """Settings of the trainer that were asked for and not granted, also in a run's first part."""
+    asked: Config = config.get("asked", {}).get("trainer", {})
+    return asked
 
 
 def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: int) -> None:
-    """Refuse what only the device and the number of batches can tell."""
-    if trainer["precision"] == "16-mixed" and trainer["accelerator"] == "cpu":
-        raise Refused("trainer.precision=16-mixed: needs a GPU; on a CPU it must be bf16-mixed.")
+    """Refuse what only the number of batches can tell."""
     for name, num_batches in (
         ("limit_train_batches", train_batches),
         ("overfit_batches", train_batches),
@@ -91,15 +102,6 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
                 f"trainer.{name}={share}: leaves none of {num_batches} batches; must be at least "
                 f"{1 / num_batches:.2g}, or a whole number of batches."
             )
-
-
-def device_kind(accelerator: str) -> str:
-    available = torch.cuda.is_available()
-    if accelerator == "gpu" and not available:
-        raise Refused(
-            "trainer.accelerator=gpu: no GPU that torch can use is here; must be cpu or auto."
-        )
-    return "gpu" if available and accelerator != "cpu" else "cpu"
 
 
 def build_model(config: Config) -> Classifier:
@@ -277,13 +279,28 @@ def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
     figures["gap"] = train["acc"] - test["acc"]
     if best_epoch := parts.recorder.best_epoch:
         figures["val/acc_best"] = parts.recorder.best_acc
-        if best_epoch < last_epoch["epoch"]:
-            weights = read_checkpoint(run.checkpoints / "best.ckpt")["state_dict"]
-            parts.model.load_state_dict(weights)
-            test = evaluate(parts, "test")
-        figures["test/acc_best"] = test["acc"]
+        is_last = best_epoch == last_epoch["epoch"]
+        best = test if is_last else evaluate_best(parts, run, console, epoch=best_epoch)
+        if best:
+            figures["test/acc_best"] = best["acc"]
     console.end_bar()
     return figures
+
+
+def evaluate_best(
+    parts: Parts, run: Run, console: Console, *, epoch: int
+) -> dict[str, float] | None:
+    """The test figures of the best epoch's weights, or a warning where these are gone."""
+    path = run.checkpoints / "best.ckpt"
+    try:
+        stored = read_run_checkpoint(path)
+        if stored["epoch"] + 1 != epoch:
+            raise Refused(f"{path}: of epoch {stored['epoch'] + 1}, not of {epoch}, the best.")
+    except Refused as error:
+        console.warn(f"{escape(str(error))} test/acc_best is left out.")
+        return None
+    parts.model.load_state_dict(stored["state_dict"])
+    return evaluate(parts, "test")
 
 
 def evaluate(parts: Parts, split: str) -> dict[str, float]:
@@ -313,6 +330,7 @@ def record(
         "threads": config["threads"],
         "device": device_name(config["trainer"]["accelerator"]),
         "precision": config["trainer"]["precision"],
+        "precision_asked": {**config["trainer"], **asked_of(config)}["precision"],
         "git_commit": code.git_commit,
         "python_version": platform.python_version(),
         "mnist_lab_version": code.version,
@@ -342,10 +360,8 @@ def describe(
         f"{threads} thread{'s' if threads > 1 else ''}, {config['trainer']['precision']}"
     )
     console.print(f"[bold]directory[/]  {shown_path(run.path)}")
+    for line in departures(asked_of(config), config["trainer"]):
+        console.warn(escape(line))
     console.print()
     console.print(layer_table(summary))
     console.print()
-
-
-def device_name(accelerator: str) -> str:
-    return torch.cuda.get_device_name() if accelerator == "gpu" else f"CPU ({platform.machine()})"

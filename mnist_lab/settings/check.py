@@ -34,7 +34,8 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         Refused: names the first setting that is unknown, of the wrong type or out of range.
     """
-    for name, value in leaves(config).items():
+    for key, value in leaves(config).items():
+        name = key.removeprefix("asked.")  # those that the device had not
         last = name.rpartition(".")[2]
         if last == "_target_":
             if not isinstance(value, str) or value not in BUILDABLE:

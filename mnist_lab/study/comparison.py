@@ -29,6 +29,10 @@ LEVEL = 0.95  # of every interval
 METRIC = "val/acc"  # what ranks unless the user says otherwise
 FALLBACK = "train/acc_eval"  # what ranks where nothing was kept for validation
 
+# The lab's own figures by the last part of their names. Of any other the user says it.
+HIGHER_IS_BETTER = {"acc", "acc_eval", "acc_best"}
+LOWER_IS_BETTER = {"loss", "loss_eval", "gap", "num_params", "seconds"}
+
 
 @dataclass(frozen=True)
 class Study:
@@ -67,7 +71,8 @@ def study(
     """Compare runs.
 
     Args:
-        metric: what ranks; None: validation accuracy, or training accuracy where there is none.
+        metric: what ranks, as `--metric` takes it; None: validation accuracy, or training accuracy
+            where there is none.
         by: the settings that make a row, the others being averaged over; empty: all that vary.
         where: conditions, as `--filter` takes them, that runs must meet, all of them.
         baseline: the setting to compare with, as `--baseline` takes it; None: the first run's.
@@ -84,7 +89,7 @@ def study(
     ended = [result for result in with_settings if result.metrics or result.diverged]
     counted = newest(ended)
     finished = [result for result in counted if result.metrics]
-    metric, notes = ranking_metric(metric, finished)
+    metric, higher, notes = ranking_metric(metric, finished)
     notes += data_notes(finished, metric=metric)
     if len(counted) < len(ended):
         repeats = len(ended) - len(counted)
@@ -114,9 +119,7 @@ def study(
         base = None
     elif base is not None:
         runs.setdefault(base, {})
-    ranking = statistics.Ranking.of(
-        runs, baseline=base, higher_is_better=higher_is_better(metric), level=LEVEL
-    )
+    ranking = statistics.Ranking.of(runs, baseline=base, higher_is_better=higher, level=LEVEL)
     words = verdict(ranking, metric=metric, percent=is_fraction(metric)) if finished else ()
     labelled = {group.label: group for group in groups}
     return Study(
@@ -132,13 +135,13 @@ def study(
     )
 
 
-def higher_is_better(metric: str) -> bool:
-    return metric.rpartition("/")[2].startswith("acc")
+def last_part(metric: str) -> str:
+    return metric.rpartition("/")[2]
 
 
 def is_fraction(metric: str) -> bool:
     """Accuracies and their differences, which people read in percent."""
-    return higher_is_better(metric) or metric == "gap"
+    return last_part(metric) in {*HIGHER_IS_BETTER, "gap"}
 
 
 def tell_data_apart(results: Sequence[Result]) -> list[Result]:
@@ -169,24 +172,34 @@ def newest(results: Iterable[Result]) -> list[Result]:
     return [*kept.values()]
 
 
-def ranking_metric(wanted: str | None, finished: Sequence[Result]) -> tuple[str, list[str]]:
-    """Choose what ranks, and say so where it is not validation."""
+def ranking_metric(wanted: str | None, finished: Sequence[Result]) -> tuple[str, bool, list[str]]:
+    """Choose what ranks and whether higher is better; say so where it is not validation."""
     available = {name for result in finished for name in result.metrics}
     if wanted is None:
         if METRIC in available or not finished:
-            return METRIC, []
-        return FALLBACK, [
+            return METRIC, True, []
+        warning = (
             "WARNING: without a validation split this ranks by the last training metrics, which "
             "favour what overfits."
-        ]
-    if finished and wanted not in available:
-        raise Refused(f"--metric {wanted}: no finished run has it; {nearest(wanted, available)}")
-    if wanted.startswith("test/"):
-        return wanted, [
-            f"WARNING: ranked by {wanted}, as asked; the best setting's value is too good, since "
-            "it was chosen by the same images."
-        ]
-    return wanted, []
+        )
+        return FALLBACK, True, [warning]
+    metric, colon, direction = wanted.partition(":")
+    if finished and metric not in available:
+        raise Refused(f"--metric {wanted}: no finished run has it; {nearest(metric, available)}")
+    known = HIGHER_IS_BETTER | LOWER_IS_BETTER
+    if direction not in ("max", "min") and (colon or last_part(metric) not in known):
+        raise Refused(
+            f"--metric {wanted}: whether higher is better must be said; write {metric}:max or "
+            f"{metric}:min."
+        )
+    higher = direction == "max" if colon else last_part(metric) in HIGHER_IS_BETTER
+    if not metric.startswith("test/"):
+        return metric, higher, []
+    warning = (
+        f"WARNING: ranked by {metric}, as asked; the best setting's value is too good, since it "
+        "was chosen by the same images."
+    )
+    return metric, higher, [warning]
 
 
 def data_notes(finished: Sequence[Result], *, metric: str) -> list[str]:

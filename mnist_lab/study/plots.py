@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodF
 from matplotlib.transforms import ScaledTranslation
 
 from mnist_lab.settings.hyperparameters import CHOICES
-from mnist_lab.study.comparison import Study, higher_is_better, is_fraction, levels
+from mnist_lab.study.comparison import Study, is_fraction, levels
 from mnist_lab.study.groups import Group, as_typed, short_name
 from mnist_lab.study.statistics import Effect
 from mnist_lab.ui.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
@@ -230,7 +230,7 @@ def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> Non
         if rank == 0:
             style["color"] = INK
             axes.plot(x, y, "o", markerfacecolor="none", markersize=11, zorder=4, **style)
-    better = max if higher_is_better(study.metric) else min
+    better = max if study.ranking.higher_is_better else min
     frontier = [better(y for other, y in found if other <= x) for x, _ in sorted(found)]
     axes.step([x for x, _ in sorted(found)], frontier, "--", where="post", color=GREY, zorder=1)
     costs = [x for x, _ in found]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mnist_lab.study import statistics
-from mnist_lab.study.comparison import LEVEL, Study, higher_is_better, is_fraction, levels
+from mnist_lab.study.comparison import LEVEL, Study, is_fraction, levels
 from mnist_lab.study.groups import Group, as_typed, short_name
 from mnist_lab.study.results import Result
 from mnist_lab.ui.files import csv_table
@@ -69,7 +69,7 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
     """Everything; null stands for what is unknown and for what is not finite."""
     whole = {
         "metric": study.metric,
-        "higher_is_better": higher_is_better(study.metric),
+        "higher_is_better": study.ranking.higher_is_better,
         "level": LEVEL,
         "settings": records(study),
         "baseline": study.ranking.baseline,

@@ -51,7 +51,8 @@ def run_job(directory: Path, *, threads: int | None = None, quiet: bool = False)
         if (directory / "config.yaml").exists():
             # The first part's threads; any device will do, and the images are where they are now.
             planned = settings
-            settings = {**read_config(directory), "trainer": planned["trainer"]}
+            settings = read_config(directory)
+            settings["trainer"]["accelerator"] = planned["trainer"]["accelerator"]
             if Source.of(planned["data"]).has_files:
                 settings["data"]["root"] = planned["data"]["root"]
         else:

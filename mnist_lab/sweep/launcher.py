@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
+from mnist_lab.run.device import device_kind, gpus, worth_a_look
 from mnist_lab.settings.check import check
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.job import record_lost, train_job_apart
 from mnist_lab.sweep.slots import Slot, choose_slots
 from mnist_lab.sweep.view import headed, screen
+from mnist_lab.ui.console import Screen
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
@@ -51,13 +55,19 @@ def pool_slots(
             threads=node["threads"],
             job_threads=max([*own_threads, *stored_threads]),
             jobs_per_device=node["jobs_per_device"],
+            warn=warn,
         )
-    if "gpu" in accelerators and node["_target_"] == BASIC:
+    asked = "gpu" in accelerators
+    looking = asked or (accelerators != {"cpu"} and worth_a_look())
+    if looking and node["_target_"] == BASIC:
         import_lightning()
-        from mnist_lab.run.fit import device_kind
-
-        device_kind("gpu")
+        if device_kind("gpu" if asked else "auto") == "cpu" and (why := gpus().problem):
+            warn(f"{why}: the jobs run on the CPU.")
     return []
+
+
+def warn(text: str) -> None:
+    Screen(highlight=False, soft_wrap=True).print(f"[bold yellow]WARNING[/] {escape(text)}")
 
 
 def launch(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> None:

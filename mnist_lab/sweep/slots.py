@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from mnist_lab.run.device import MASK, NO_DEVICE, Gpus, gpus_by_another_process
 from mnist_lab.ui.errors import Refused
-
-MASK = "CUDA_VISIBLE_DEVICES"
-DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' subsystem for Linux
 
 
 @dataclass(frozen=True)
@@ -95,38 +89,26 @@ def refuse_few_threads(threads: int, job_threads: int) -> None:
         )
 
 
-def visible_gpus(environment: Mapping[str, str], count: Callable[[], int]) -> list[str]:
+def visible_gpus(environment: Mapping[str, str], usable: Sequence[bool]) -> list[str]:
     """The GPUs that this process may use, as entries for the workers' CUDA_VISIBLE_DEVICES.
 
     An inherited mask is kept to: its entries are handed on one by one, be they indices, UUIDs or
     MIG names. As in CUDA, an entry that names no device ends the list.
 
     Args:
-        count: how many GPUs torch sees; asked only when the mask leaves any.
+        usable: of each GPU that torch sees, whether it has kernels for it.
     """
     mask = environment.get(MASK)
     if mask is None:
-        return [str(index) for index in range(count())]
+        return [str(index) for index, good in enumerate(usable) if good]
     entries = []
     for entry in (text.strip() for text in mask.split(",")):
-        if entry in ("", "-1", "NoDevFiles", "void", "none"):
+        if entry in NO_DEVICE:
             break
         entries.append(entry)
-    if not entries:
-        return []
-    seen = count()
-    if entries[0].startswith("MIG-"):  # torch counts one of them, whatever their number
-        return entries if seen else []
-    return entries[:seen]
-
-
-def count_gpus() -> int:
-    """Ask torch in a process of its own: this one does not import it. 0 without any driver."""
-    if not (shutil.which("nvidia-smi") or any(Path(name).exists() for name in DRIVERS)):
-        return 0
-    command = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return int(done.stdout) if done.returncode == 0 else 0
+    if entries and entries[0].startswith("MIG-"):  # torch counts one of them, be they many
+        return entries if any(usable) else []
+    return [entry for entry, good in zip(entries, usable, strict=False) if good]
 
 
 def choose_slots(
@@ -137,12 +119,14 @@ def choose_slots(
     threads: int | None,
     job_threads: int,
     jobs_per_device: int,
+    warn: Callable[[str], object],
 ) -> list[Slot]:
     """Slots on the GPUs where there are any and a job could use one, else on the cores.
 
     Args:
         accelerators: the jobs' own `trainer.accelerator`s: auto, cpu, gpu.
         devices: auto, cpu or gpu.
+        warn: told in a line of a GPU that is left out.
 
     Raises:
         Refused: a GPU is asked for where none may be used; or the numbers do not go together.
@@ -151,7 +135,11 @@ def choose_slots(
 
     num_cores = loky.cpu_count()  # by affinity and the container's limit
     wanted = devices == "gpu" or (devices == "auto" and accelerators != {"cpu"})
-    gpus = visible_gpus(os.environ, count_gpus) if wanted else []
+    found = gpus_by_another_process() if wanted else Gpus()
+    gpus = visible_gpus(os.environ, found.usable)
+    why = found.problem or "torch sees no GPU here"
+    if found.problem and (gpus or "gpu" not in {devices, *accelerators}):
+        warn(f"{why}: the jobs run on {'the other GPUs' if gpus else 'the cores'}.")
     if gpus:
         return gpu_slots(
             gpus,
@@ -162,9 +150,9 @@ def choose_slots(
             jobs_per_device=jobs_per_device,
         )
     if devices == "gpu":
-        raise Refused("hydra.launcher.devices=gpu: torch sees no GPU here; must be cpu or auto.")
+        raise Refused(f"hydra.launcher.devices=gpu: {why}; must be cpu or auto.")
     if "gpu" in accelerators:
-        where = "hydra.launcher.devices=cpu" if devices == "cpu" else "torch sees no GPU here"
+        where = "hydra.launcher.devices=cpu" if devices == "cpu" else why
         raise Refused(f"trainer.accelerator=gpu: {where}; use auto or cpu.")
     if jobs_per_device > 1:
         raise Refused(
