@@ -5,7 +5,6 @@ import os
 import pytest
 import torch
 import yaml
-from mnist_lab.sweep.compose import Composer
 from processes import run_cold
 
 from mnist_lab.run.checkpoints import read_checkpoint
@@ -14,7 +13,7 @@ from mnist_lab.run.directory import Run, read_config, read_metrics
 from mnist_lab.run.resume import go_on
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.sweep.job import run_job
-from mnist_lab.sweep.plan import plan
+from mnist_lab.sweep.plan import Composer, plan
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.slots import choose_slots
 from mnist_lab.ui.errors import Refused

@@ -12,7 +12,7 @@ import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
-from processes import run_cold
+from processes import last_of_each, run_cold
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -233,7 +233,8 @@ RECIPES = (
 def run_of(path, data_dir, *overrides):
     """A run of two epochs on 400 images."""
     base = ["data=idx_folder", f"data.root={data_dir}", "trainer=cpu", "threads=1"]
-    config = resolved(checked(compose([*base, "trainer.max_epochs=2", *overrides])))
+    every = last_of_each(*base, "trainer.max_epochs=2", *overrides)
+    config = resolved(checked(compose(every)))
     run = Run.claim(path)
     try:
         train(config, run, quiet=True)

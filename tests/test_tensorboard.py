@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from processes import last_of_each
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 from torch.utils.tensorboard import SummaryWriter
@@ -33,7 +34,7 @@ screenshot: Any = importlib.import_module("tensorboard_screenshot")
 
 def config_of(*overrides: str) -> dict[str, Any]:
     idx = ["data=idx_folder", "data.root=."]
-    return checked(compose([*idx, "trainer=cpu", "threads=1", *overrides]))
+    return checked(compose(last_of_each(*idx, "trainer=cpu", "threads=1", *overrides)))
 
 
 @pytest.fixture(scope="module")
