@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 import yaml
-from processes import run_cold
+from processes import last_of_each, run_cold
 
 from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.device import Gpus, device_kind, gpus, granted, has_kernels
@@ -144,7 +144,7 @@ def test_without_a_driver_there_is_nothing_to_say(monkeypatch, tmp_path):
 @pytest.mark.parametrize("launcher", ["basic", "pool"])
 def test_runs_and_sweeps_begin_with_the_broken_driver(launcher, driver, tiny, tmp_path):
     """Real processes; where there are GPUs, the mask names none of them."""
-    auto = [*tiny, "trainer=default", "trainer.max_epochs=1"]
+    auto = last_of_each(*tiny, "trainer=default", "trainer.max_epochs=1")
     env = {"PATH": driver, "CUDA_VISIBLE_DEVICES": "63"}
     told = "WARNING nvidia-smi is here, torch sees no GPU ("
     sweep = ["-m", *auto, "seed=0,1", f"hydra/launcher={launcher}"]
@@ -153,7 +153,7 @@ def test_runs_and_sweeps_begin_with_the_broken_driver(launcher, driver, tiny, tm
     assert ended.stdout.startswith(told)
     assert ended.stdout.index(told) < ended.stdout.index("sweep  2 jobs")
     assert ended.stdout.count(told) == {"basic": 3, "pool": 1}[launcher]  # each run has a head
-    ended = run_cold("-m", "mnist_lab.train", *sweep, "trainer=gpu", cwd=tmp_path, **env)
+    ended = run_cold("-m", "mnist_lab.train", *last_of_each(*sweep, "trainer=gpu"), cwd=tmp_path, **env)
     assert (ended.code, ended.stdout) == (2, "")
     assert ended.stderr.startswith("trainer.accelerator=gpu: nvidia-smi is here, torch sees no GPU")
 
@@ -230,7 +230,7 @@ def test_a_cpu_without_bf16_computes_in_32_bits_and_says_so(train_run, tmp_path,
 
 @pytest.mark.usefixtures("no_bf16")
 def test_a_job_goes_on_in_the_arithmetic_that_it_began_with(tiny, tmp_path, monkeypatch):
-    texts = [*tiny, "trainer.precision=bf16-mixed", "trainer.max_epochs=1"]
+    texts = last_of_each(*tiny, "trainer.precision=bf16-mixed", "trainer.max_epochs=1")
     sweep = Sweep.claim(plan([texts], Composer()), tmp_path / "s", arguments=texts, launcher=[])
     (job,) = sweep.jobs
     directory = sweep.job_path(job)
@@ -248,7 +248,7 @@ def test_a_job_goes_on_in_the_arithmetic_that_it_began_with(tiny, tmp_path, monk
 
 def test_on_a_cpu_of_the_year_2013_a_recipe_in_bf16_takes_32_bits(tiny, tmp_path):
     """A real process, in which oneDNN may use no later instructions."""
-    settings = [*tiny, "trainer.precision=bf16-mixed", "trainer.max_epochs=1"]
+    settings = last_of_each(*tiny, "trainer.precision=bf16-mixed", "trainer.max_epochs=1")
     old = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     ended = run_cold("-m", "mnist_lab.train", *settings, cwd=tmp_path, **old)
     assert ended.code == 0, ended.stderr
