@@ -153,7 +153,9 @@ def test_runs_and_sweeps_begin_with_the_broken_driver(launcher, driver, tiny, tm
     assert ended.stdout.startswith(told)
     assert ended.stdout.index(told) < ended.stdout.index("sweep  2 jobs")
     assert ended.stdout.count(told) == {"basic": 3, "pool": 1}[launcher]  # each run has a head
-    ended = run_cold("-m", "mnist_lab.train", *last_of_each(*sweep, "trainer=gpu"), cwd=tmp_path, **env)
+    ended = run_cold(
+        "-m", "mnist_lab.train", *last_of_each(*sweep, "trainer=gpu"), cwd=tmp_path, **env
+    )
     assert (ended.code, ended.stdout) == (2, "")
     assert ended.stderr.startswith("trainer.accelerator=gpu: nvidia-smi is here, torch sees no GPU")
 
