@@ -7,7 +7,7 @@ from typing import Any
 
 from mnist_lab.ui.errors import Refused
 
-SCHEMA = 1  # of config.yaml, metrics.json and sweep.json; files without one are older
+SCHEMA = 2  # of config.yaml, metrics.json and sweep.json; files without one are older
 
 # What settings were before they existed: version that brought them -> name -> value.
 BEFORE: dict[int, dict[str, Any]] = {
@@ -21,7 +21,8 @@ BEFORE: dict[int, dict[str, Any]] = {
         "trainer.limit_val_batches": 1.0,
         "trainer.overfit_batches": 0.0,
         "trainer.profiler": None,
-    }
+    },
+    2: {"data.split_seed": None},
 }
 
 # Settings of earlier versions, and what they did; stored configurations may still hold them.
