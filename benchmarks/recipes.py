@@ -50,6 +50,7 @@ def work_of(
         *settings,
         "data=idx_folder",  # the same files as the others, of whatever number of images
         f"data.root={folder / 'MNIST' / 'raw'}",
+        "data.split_seed=null",  # as in MNIST's own
         "trainer=cpu",
         f"trainer.max_epochs={epochs}",
         f"threads={threads}",

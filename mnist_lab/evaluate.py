@@ -114,7 +114,7 @@ def find_data(
 def splitting(config: dict[str, Any]) -> tuple[object, ...]:
     """What decides which images are for validation."""
     data = config["data"]
-    seed = config["seed"] if data["shuffle_split"] else None
+    seed = config["seed"] if data["shuffle_split"] else data["split_seed"]
     return data["val_fraction"], data["shuffle_split"], seed
 
 

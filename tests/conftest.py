@@ -2,6 +2,7 @@
 
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import jaxtyping
@@ -55,6 +56,30 @@ def write_idx_folder(folder, *, num_train=NUM_TRAIN, num_test=NUM_TEST, seed=1):
         write_idx(folder / f"{prefix}-images-idx3-ubyte", images)
         write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
     return folder
+
+
+def validation_rows(labels, *, num_val, split_seed=0):
+    """Which training images of data=idx_folder are for validation, the slow way.
+
+    Each class gives its share, rounded down; the largest remainders give one more. They are drawn.
+    """
+    import torch
+
+    from mnist_lab.data.seeding import epoch_seed
+
+    labels = [int(label) for label in labels]
+    exact = {k: Fraction(num_val * labels.count(k), len(labels)) for k in sorted({*labels})}
+    wanted = {k: int(share) for k, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda k: wanted[k] - exact[k])
+    for k in by_remainder[: num_val - sum(wanted.values())]:
+        wanted[k] += 1
+    generator = torch.Generator().manual_seed(epoch_seed(split_seed, 0, "split"))
+    rows = []
+    for row in torch.randperm(len(labels), generator=generator).tolist():
+        if wanted[labels[row]]:
+            wanted[labels[row]] -= 1
+            rows.append(row)
+    return sorted(rows)
 
 
 @pytest.fixture(scope="session")

@@ -177,7 +177,7 @@ def test_a_checkpoint_that_no_one_could_read_is_not_written(tmp_path, monkeypatc
 def test_without_the_best_epochs_weights_a_run_ends_well_and_says_so(
     damage, train_run, verbs, tmp_path
 ):
-    changes = ("model.dropout=0.2", "optimizer.lr=0.02", "trainer.max_epochs=8", "seed=3")
+    changes = ("model.dropout=0.2", "optimizer.lr=0.03", "trainer.max_epochs=8", "seed=3")
     path = train_run(tmp_path, *changes)
     expected = read_metrics(path)
     assert expected["best_epoch"] < 8

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_idx_folder
-from processes import run_cold
+from processes import last_of_each, run_cold
 from sweeps import processes, wait_until
 
 import mnist_lab
@@ -107,7 +107,7 @@ def test_an_odd_git_costs_no_run(kind, verbs, tiny, tmp_path):
         path.mkdir()
     else:
         fake_git(path, made[0], mode=made[1])
-    ended = verbs.run(TRAIN, *tiny, SHORT, cwd=tmp_path, PATH=str(path))
+    ended = verbs.run(TRAIN, *last_of_each(*tiny, SHORT), cwd=tmp_path, PATH=str(path))
     assert (ended.code, ended.stderr) == (0, ""), ended
     run = only(tmp_path, "outputs/runs/*/*")
     assert read_state(run) == "finished"
@@ -121,7 +121,7 @@ def test_an_odd_git_costs_no_run(kind, verbs, tiny, tmp_path):
 
 
 def test_code_is_kept_from_the_first_second(verbs, tiny, tmp_path):
-    process = verbs.start(TRAIN, *tiny, "trainer.max_epochs=1000", cwd=tmp_path)
+    process = verbs.start(TRAIN, *last_of_each(*tiny, "trainer.max_epochs=1000"), cwd=tmp_path)
     config = wait_until(lambda: [*tmp_path.glob("outputs/runs/*/*/config.yaml")])[0]
     process.send(signal.SIGKILL)
     process.wait()

@@ -297,6 +297,44 @@ def test_a_repeated_run_counts_once_and_other_images_are_told_apart(tmp_path: Pa
     assert "WARNING: metrics of different data" in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        (["data.split_seed=0"], ["data.split_seed=1"], "data.split_seed"),
+        (["data.split_seed=0"], [], "data.split_seed"),  # an earlier run has the end of its split
+        (["data.val_fraction=0.2"], ["data.val_fraction=0.3"], "data.val_fraction"),
+        (
+            ["data.shuffle_split=true"],
+            ["data.shuffle_split=true"],
+            "seed (data.shuffle_split=true)",
+        ),
+        (["data.split_seed=0"], ["data.split_seed=0"], None),  # whatever the seed
+        ([], [], None),
+    ],
+)
+def test_runs_that_were_validated_on_other_images_are_said_to_be(
+    first: list[str], second: list[str], names: str | None, tmp_path: Path
+):
+    finished(tmp_path / "0", *first, seed=0)
+    finished(tmp_path / "1", *second, seed=1)
+    told = f"WARNING: the runs were validated on different images, as they differ in {names}."
+    assert [note for note in studied(tmp_path).notes if "validated" in note] == [told][
+        : bool(names)
+    ]
+    assert not [note for note in studied(tmp_path, metric="test/acc").notes if "validated" in note]
+
+
+def test_one_seed_draws_the_same_validation_images(tmp_path: Path):
+    for number in (0, 1):
+        overrides = [
+            "data.shuffle_split=true",
+            f"data.split_seed={number}",
+            f"model.width={number + 8}",
+        ]
+        finished(tmp_path / f"{number}", *overrides, seed=3)
+    assert studied(tmp_path).notes == ()
+
+
 # --- runs that did not finish ---
 
 

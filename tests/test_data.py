@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import torch
+from conftest import validation_rows
 from scipy import ndimage
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
@@ -44,11 +45,20 @@ def root(tmp_path, idx_folder):
 
 
 def module(
-    root, *, seed=0, batch_size=32, val_fraction=0.25, shuffle_split=False, max_shift=0, **settings
+    root,
+    *,
+    seed=0,
+    batch_size=32,
+    val_fraction=0.25,
+    split_seed=None,
+    shuffle_split=False,
+    max_shift=0,
+    **settings,
 ):
     return MNISTDataModule(
         batch_size=batch_size,
         val_fraction=val_fraction,
+        split_seed=split_seed,
         shuffle_split=shuffle_split,
         max_shift=max_shift,
         seed=seed,
@@ -469,6 +479,28 @@ def test_validation_is_the_end_of_the_split_or_drawn_by_seed(root):
     assert torch.equal(data.splits["val"][1], labels[drawn[0]["val"]])
     # Nothing of the test split is ever touched.
     assert torch.equal(data.splits["test"][1], per_item(root, train=False)[1])
+
+
+def test_validation_is_drawn_by_a_seed_of_its_own_in_each_class_the_same_share(root):
+    _, labels = per_item(root, train=True)
+    of = functools.partial(module, root, val_fraction=0.2)  # 26 of 130
+    by_number = {number: rows_of(root, of(split_seed=number)) for number in (0, 1)}
+    for number, rows in by_number.items():
+        assert rows["val"] == validation_rows(labels, num_val=26, split_seed=number)
+        assert rows["train"] == [row for row in range(130) if row not in rows["val"]]
+        counts = labels[rows["val"]].bincount(minlength=10) - labels.bincount() * 26 / 130
+        assert counts.abs().max() < 1
+    assert by_number[0]["val"] != by_number[1]["val"]
+    data = of(split_seed=0, seed=5)  # whatever the run's
+    assert rows_of(root, data) == by_number[0]
+    for split in ("train", "val"):
+        assert torch.equal(data.splits[split][1], labels[by_number[0][split]])
+    by_run = rows_of(root, of(shuffle_split=True, seed=5))
+    assert rows_of(root, of(shuffle_split=True, seed=5, split_seed=0)) == by_run
+    for number in range(1, 130, 9):
+        assert module(root, val_fraction=number / 130, split_seed=0).num_val == number
+    nothing = module(root, val_fraction=0, split_seed=0)
+    assert rows_of(root, nothing) == {"train": [*range(130)], "val": []}
 
 
 def test_val_fraction_may_leave_no_validation_but_must_leave_training(root):

@@ -363,11 +363,18 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
     other = Path(shutil.copytree(run, tmp_path / "other"))
     config = yaml.safe_load((other / "config.yaml").read_text())
     (other / "config.yaml").write_text(yaml.safe_dump({**config, "seed": 9}))
+    drawn = Path(shutil.copytree(run, tmp_path / "drawn"))
+    data = {**config["data"], "shuffle_split": False, "split_seed": 3}
+    (drawn / "config.yaml").write_text(yaml.safe_dump({**config, "data": data}))
+    redrawn = Path(shutil.copytree(drawn, tmp_path / "redrawn"))
+    text = (redrawn / "config.yaml").read_text().replace("split_seed: 3", "split_seed: 4")
+    (redrawn / "config.yaml").write_text(text)
     cases: dict[str, list[str]] = {
         "nothere: no such directory": [str(tmp_path / "nothere")],
         f"did you mean {run}": [str(run.with_name("mpl"))],
-        "2 lie below it": [str(tmp_path)],
+        "4 lie below it": [str(tmp_path)],
         "split their images differently": [str(run), str(other), "--split", "val"],
+        "--split val: the runs split": [str(drawn), str(redrawn), "--split", "val"],
         "cannot be compared with itself": [str(run), str(run)],
         "3 run directories: must be one, or two": [str(run)] * 3,
         "did you mean fashion_mnist": [str(run), "--data", "fashion_mnst"],

@@ -14,9 +14,9 @@ from mnist_lab.evaluate import evaluate_command
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
-from mnist_lab.run.directory import read_config
+from mnist_lab.run.directory import read_config, read_metrics
 from mnist_lab.settings.overrides import parsed_overrides
-from mnist_lab.settings.schema import RETIRED
+from mnist_lab.settings.schema import RETIRED, SCHEMA
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.sweep.plan import Composer, plan
 from mnist_lab.sweep.record import Sweep, job_settings
@@ -87,6 +87,28 @@ def test_a_retired_setting_is_dropped_when_a_sweep_is_read(tmp_path):
     assert job_settings(sweep.path / sweep.jobs[1].directory)["model"]["width"] == 16
     for job in opened.jobs:
         Composer().settings(job.overrides)  # as a sweep that goes on does
+
+
+def test_a_run_of_before_split_seed_keeps_its_validation_images(train_run, tmp_path):
+    """It was trained on the beginning of its split, and is validated on the end."""
+    run = train_run(tmp_path / "run", "data.split_seed=null")
+    whole = train_run(tmp_path / "whole", "data.split_seed=null", "trainer.max_epochs=3")
+    file = run / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    del config["data"]["split_seed"]
+    del config["schema"]
+    file.write_text(yaml.safe_dump(config))
+    evaluate_command([str(run), "--split", "val"])
+    found = json.loads((run / "evaluation/val/metrics.json").read_text())
+    assert found["val/acc"] == pytest.approx(read_metrics(run)["val/acc"], abs=1e-6)
+    assert found["val/loss"] == pytest.approx(read_metrics(run)["val/loss"], abs=1e-5)
+    with pytest.raises(Refused, match="cannot change within a run"):
+        resume_command([str(run), "data.split_seed=0", "--allow-changes"])
+    resume_command([str(run), "trainer.max_epochs=3"])
+    config = yaml.safe_load(file.read_text())
+    assert (config["schema"], config["data"]["split_seed"]) == (SCHEMA, None)
+    metrics = [{**read_metrics(path), "seconds": None} for path in (run, whole)]
+    assert metrics[0] == metrics[1]
 
 
 def test_what_does_not_need_former_images(on_former_5k, mnist_5k, tmp_path, capsys):

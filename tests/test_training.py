@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from conftest import NUM_TEST, NUM_TRAIN
+from conftest import NUM_TEST, NUM_TRAIN, validation_rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -30,7 +30,7 @@ from mnist_lab.ui.errors import Failed
 @pytest.fixture(scope="module")
 def run_dir(train_run, tmp_path_factory):
     """A finished run whose validation is best before the last epoch."""
-    overrides = ["model.dropout=0.2", "optimizer.lr=0.02", "trainer.max_epochs=8", "seed=3"]
+    overrides = ["model.dropout=0.2", "optimizer.lr=0.03", "trainer.max_epochs=8", "seed=3"]
     return train_run(tmp_path_factory.mktemp("runs"), *overrides)
 
 
@@ -44,9 +44,10 @@ def splits(data_dir, *, num_val):
         return pixels, torch.from_numpy(labels).long()
 
     images, labels = read("train")
-    cut = len(images) - num_val
-    train, val = (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
-    return {"train": train, "val": val, "test": read("t10k")}
+    val = torch.tensor(validation_rows(labels, num_val=num_val), dtype=torch.long)
+    train = torch.tensor([row for row in range(len(images)) if row not in {*val.tolist()}])
+    rows = {"train": train, "val": val}
+    return {**{k: (images[v], labels[v]) for k, v in rows.items()}, "test": read("t10k")}
 
 
 def mlp(width, depth, dropout):
@@ -117,12 +118,13 @@ def test_metrics_csv_has_a_row_an_epoch(run_dir):
     assert set(rows[0]) >= {"epoch", "step", "lr", "seconds", *names}
     assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
     assert [int(row["step"]) for row in rows] == [10 * epoch for epoch in range(1, 9)]
-    assert {float(row["lr"]) for row in rows} == {0.02}
+    assert {float(row["lr"]) for row in rows} == {0.03}
     assert all(0 <= float(row["val/acc"]) <= 1 and float(row["seconds"]) >= 0 for row in rows)
 
 
 def test_metrics_json_is_flat_and_complete(run_dir):
     metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert metrics.pop("data_warnings") == []
     assert all(value is None or isinstance(value, (int, float, str)) for value in metrics.values())
     losses = {f"{split}/loss" for split in ("train", "val", "test")}
     accs = {f"{split}/acc" for split in ("train", "val", "test")}
@@ -345,7 +347,7 @@ def test_without_validation_all_is_trained_on_and_nothing_is_best(train_run, tmp
 def test_a_run_does_not_depend_on_what_ran_before_in_the_process(train_run, tmp_path, run_dir):
     train_run(tmp_path / "other", "model=linear", "optimizer=sgd", "seed=9")
     torch.manual_seed(123)
-    overrides = ["model.dropout=0.2", "optimizer.lr=0.02", "trainer.max_epochs=8", "seed=3"]
+    overrides = ["model.dropout=0.2", "optimizer.lr=0.03", "trainer.max_epochs=8", "seed=3"]
     again = train_run(tmp_path / "again", *overrides)
     expected, found = (
         read_checkpoint(path / "checkpoints" / "last.ckpt") for path in (run_dir, again)

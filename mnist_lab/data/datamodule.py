@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from mnist_lab.data.augment import shift
+from mnist_lab.data.inspection import lacking
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source
 
@@ -119,8 +120,9 @@ class InOrder(SequentialSampler):
 class MNISTDataModule(LightningDataModule):
     """MNIST, or any data set of its shape, in three splits.
 
-    The test split is the official one. Validation is the end of the training split, or drawn by
-    seed with `shuffle_split`. Everything is held on the device of the run, since it is small; the
+    The test split is the official one. Validation is the end of the training split; with
+    `split_seed` it is drawn by that number, in each class the same share; with `shuffle_split` it
+    is drawn by the run's seed. Everything is held on the device of the run, since it is small; the
     loaders yield `(images, labels)` and need no workers.
 
     Args:
@@ -134,6 +136,7 @@ class MNISTDataModule(LightningDataModule):
         *,
         batch_size: int,
         val_fraction: float,
+        split_seed: int | None,
         shuffle_split: bool,
         max_shift: int,
         class_names: Sequence[str],
@@ -150,9 +153,11 @@ class MNISTDataModule(LightningDataModule):
         self.sha256 = splits.sha256
         images, labels = as_tensors(splits.train_images, splits.train_labels)
         self.num_val = splits.num_val(val_fraction)
-        if shuffle_split and self.num_val:
-            generator = torch.Generator().manual_seed(epoch_seed(seed, 0, "split"))
-            rows = torch.randperm(len(images), generator=generator)
+        if self.num_val and shuffle_split:
+            rows = drawn(len(images), seed=seed)
+            images, labels = images[rows], labels[rows]
+        elif self.num_val and split_seed is not None:
+            rows = stratified(labels, self.num_val, seed=split_seed)
             images, labels = images[rows], labels[rows]
         cut = len(images) - self.num_val
         self.splits: dict[str, Split] = {
@@ -160,6 +165,15 @@ class MNISTDataModule(LightningDataModule):
             "val": (images[cut:], labels[cut:]),
             "test": as_tensors(splits.test_images, splits.test_labels),
         }
+        self.warnings: list[str] = []
+        if val_fraction and not self.num_val:
+            self.warnings.append(
+                f"data.val_fraction={val_fraction}: rounds to none of {len(images):,} images; "
+                "there is no validation."
+            )
+        if self.source.is_own:
+            numbers = {name: values.numpy() for name, (_, values) in self.splits.items()}
+            self.warnings += [*splits.doubts, *lacking(numbers, self.class_names)]
 
     @property
     def num_train(self) -> int:
@@ -192,6 +206,23 @@ class MNISTDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         return self.eval_dataloader("test")
+
+
+def drawn(num_images: int, *, seed: int) -> Int64[Tensor, "n"]:
+    generator = torch.Generator().manual_seed(epoch_seed(seed, 0, "split"))
+    return torch.randperm(num_images, generator=generator)
+
+
+def stratified(labels: Int64[Tensor, "n"], num_val: int, *, seed: int) -> Int64[Tensor, "n"]:
+    """The rows of a split in order, but those of `num_val` images last, of each class its share."""
+    rows = drawn(len(labels), seed=seed)
+    shares = labels.bincount() * num_val  # in units of 1 / len(labels)
+    wanted, rest = shares // len(labels), shares % len(labels)
+    left = num_val - int(wanted.sum())  # go to the classes that were rounded down the most
+    wanted[rest.argsort(descending=True, stable=True)[:left]] += 1
+    val = torch.cat([rows[labels[rows] == k][:n] for k, n in enumerate(wanted.tolist())])
+    train = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, val, False)
+    return torch.cat([train.nonzero()[:, 0], val.sort().values])
 
 
 def loader(images: Images, sampler: Sampler[Any]) -> DataLoader[Batch]:

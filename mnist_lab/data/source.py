@@ -14,6 +14,7 @@ import numpy as np
 
 from mnist_lab.data.download import DownloadError, fetch
 from mnist_lab.data.idx import find_idx, read_idx, read_split
+from mnist_lab.data.inspection import doubts
 from mnist_lab.data.installed import INSTALL, PACKAGE, installed_copy, read_copy
 from mnist_lab.ui.errors import Refused
 
@@ -43,6 +44,12 @@ class Splits:
     test_images: np.ndarray
     test_labels: np.ndarray
     sha256: str
+
+    @functools.cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """What may be wrong with these images, a line for each kind."""
+        train, test = (self.train_images, self.train_labels), (self.test_images, self.test_labels)
+        return tuple(doubts(*train, *test))
 
     def num_val(self, val_fraction: float) -> int:
         """How many training images are kept for validation.
@@ -96,6 +103,11 @@ class Source:
     @property
     def path(self) -> Path:
         return self.base / self.folder
+
+    @property
+    def is_own(self) -> bool:
+        """The user's own images: no SHA-256 vouches for them."""
+        return not self.sha256
 
     @property
     def has_files(self) -> bool:

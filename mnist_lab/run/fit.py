@@ -320,6 +320,7 @@ def record(
         "schema": SCHEMA,
         "data": parts.data.source.name,
         "data_sha256": parts.data.sha256,
+        "data_warnings": parts.data.warnings,
         **{name: config["choices"][name] for name in ("experiment", "model", "optimizer")},
         "seed": config["seed"],
         "epochs": len(epochs),
@@ -350,6 +351,8 @@ def describe(
     choices, threads = config["choices"], config["threads"]
     counts = ", ".join(f"{len(data.splits[name][0]):,} {name}" for name in data.splits)
     console.print(f"[bold]data[/]       {data.source.name}: {counts}")
+    for text in data.warnings:
+        console.warn(escape(f"data: {text}"))
     console.print(
         f"[bold]model[/]      {choices['model']}, {summary.total_parameters:,} parameters; "
         f"{choices['optimizer']}, lr {config['optimizer']['lr']:g}, batch {data.batch_size}, "

@@ -16,8 +16,9 @@ from mnist_lab.ui.errors import Refused
 
 # May change between a run's two parts without the result being another experiment's.
 FREE = ("trainer.max_epochs", "trainer.accelerator", "data.root")
-# Never: the checkpoint would override them, or not fit them, or metrics.csv has other columns.
-FIXED = ("model.", "optimizer.", "data.val_fraction")
+# Never: the checkpoint would override them, or not fit them, or metrics.csv has other columns, or
+# images that were trained on would become those of validation.
+FIXED = ("model.", "optimizer.", "data.val_fraction", "data.split_seed", "data.shuffle_split")
 
 
 def held_to_resume(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.data.inspection import are_among
 from mnist_lab.data.source import Source, Splits
 from mnist_lab.run.directory import (
     checkpoint_path,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 # What a command line may say about stored or other images; how they are split is the run's affair.
 OPEN = ("data.root", "data.folder", "data.download")
-SPLITTING = ("batch_size", "val_fraction", "shuffle_split", "max_shift")
+SPLITTING = ("batch_size", "val_fraction", "split_seed", "shuffle_split", "max_shift")
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,7 @@ class StoredRun:
             )
         else:
             images = splits.test_images if split == "test" else splits.train_images
-            seen = {image.tobytes() for image in trained_on}
-            num_seen = sum(image.tobytes() in seen for image in images)
+            num_seen = int(are_among(images, trained_on).sum())
             if num_seen:
                 raise Refused(
                     f"--data {name}: {num_seen:,} of its {len(images):,} images are in the "

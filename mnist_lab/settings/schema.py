@@ -13,6 +13,7 @@ SCHEMA = 1  # of config.yaml, metrics.json, sweep.json and checkpoints; files wi
 BEFORE: dict[int, dict[str, Any]] = {
     1: {
         "data.max_shift": 0,
+        "data.split_seed": None,
         "trainer.accumulate_grad_batches": 1,
         "trainer.check_val_every_n_epoch": 1,
         "trainer.detect_anomaly": False,
@@ -22,7 +23,7 @@ BEFORE: dict[int, dict[str, Any]] = {
         "trainer.limit_val_batches": 1.0,
         "trainer.overfit_batches": 0.0,
         "trainer.profiler": None,
-    }
+    },
 }
 
 # Settings of earlier versions, and what they did; stored configurations may still hold them.

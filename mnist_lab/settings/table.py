@@ -120,7 +120,13 @@ SETTINGS: dict[str, Setting] = {
     "data.val_fraction": number(
         "share of the training split kept for validation; 0: no validation", 0, 1, open_high=True
     ),
-    "data.shuffle_split": flag("draw the validation images by seed, not from the end of the split"),
+    "data.split_seed": whole(
+        "draws the validation images, in each class the same share; null: the end of the split",
+        0,
+        2**32 - 1,
+        optional=True,
+    ),
+    "data.shuffle_split": flag("draw the validation images by the run's seed instead"),
     "data.max_shift": whole(
         "pixels by which each training image is moved at most, anew in each epoch", 0, 14
     ),

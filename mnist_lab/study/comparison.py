@@ -210,14 +210,25 @@ def data_notes(finished: Sequence[Result], *, metric: str) -> list[str]:
             f"WARNING: metrics of different data ({', '.join(names)}) do not compare; "
             f"--filter data={names[0]} keeps one."
         ]
-    splits = {
-        tuple(result.settings.get(f"data.{key}") for key in ("val_fraction", "shuffle_split"))
-        for result in finished
-        if metric in result.metrics
-    }
-    if metric.startswith("val/") and len(splits) > 1:
-        return ["WARNING: the runs were validated on different images, as their splits differ."]
+    splits = [splitting(result) for result in finished if metric in result.metrics]
+    differing = [name for name in SPLITTING if len({split[name] for split in splits}) > 1]
+    if metric.startswith("val/") and differing:
+        return [
+            "WARNING: the runs were validated on different images, as they differ in "
+            f"{' and '.join(differing)}."
+        ]
     return []
+
+
+BY_SEED = "seed (data.shuffle_split=true)"
+SPLITTING = ("data.val_fraction", "data.split_seed", "data.shuffle_split", BY_SEED)
+
+
+def splitting(result: Result) -> dict[str, Value | None]:
+    """What decides which images a run was validated on, given the same training split."""
+    split: dict[str, Value | None] = {name: result.settings.get(name) for name in SPLITTING}
+    by_seed = split["data.shuffle_split"]
+    return {**split, "data.split_seed": None, BY_SEED: result.seed} if by_seed else split
 
 
 def baseline_label(
