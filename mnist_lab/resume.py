@@ -18,6 +18,7 @@ examples:
   mnist-resume outputs/runs/mlp/2026-01-31_18-00-00 trainer.max_epochs=40    train on to 40 epochs
   mnist-resume outputs/sweeps/mlp/2026-01-31_18-00-00                        run what is not done
   mnist-resume outputs/sweeps/mlp/2026-01-31_18-00-00 --retry-failed hydra/launcher=pool
+  mnist-resume DIRECTORY data.root=/path/to/data         its images are there now
 
 A run goes on from its last finished epoch, with the threads and the random numbers that it would
 have had, and ends with the weights of a run that was never stopped.

@@ -15,7 +15,7 @@ from processes import last_of_each, run_cold
 from sweeps import processes, wait_until
 
 import mnist_lab
-from mnist_lab.run.code import LIMIT_S, MAX_DIFF_BYTES
+from mnist_lab.run.code import LIMIT_S, MAX_DIFF_BYTES, Code, read_code
 from mnist_lab.run.directory import read_metrics, read_state
 
 ROOT = Path(mnist_lab.__file__).parents[1]
@@ -236,3 +236,15 @@ def test_a_sweep_asks_once_and_says_when_it_goes_on_with_other_code(checkout, da
     assert says in (done / "train.log").read_text()
     assert read_metrics(done)["git_commit"] == second
     assert (done / "code.1.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"\0", b'{"commit": 3, "dirty": "\\u001b[2J"}'])
+def test_a_record_that_cannot_be_read_costs_nothing(raw, tmp_path):
+    (tmp_path / "code.json").write_bytes(raw)
+    (tmp_path / "code.diff").mkdir()
+    code = Code("a" * 40, True, None, "0.1.0", b"diff")
+    line = code.keep(tmp_path, begun=True)
+    assert line.endswith("; going on with commit aaaaaaaaaaaa with changes df087996.")
+    assert (read_code(tmp_path), code.git_commit) == (code, f"{'a' * 40}-dirty")
+    assert (tmp_path / "code.1.json").read_bytes() == raw
+    assert code.keep(tmp_path, begun=True) is None

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from PIL import Image, ImageDraw
@@ -11,17 +13,22 @@ from PIL import Image, ImageDraw
 from mnist_lab.compare import compare_command
 from mnist_lab.demo import demo_command
 from mnist_lab.evaluate import evaluate_command
+from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
 from mnist_lab.run.directory import read_config, read_metrics
+from mnist_lab.run.stored import StoredRun
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA
 from mnist_lab.settings.table import SETTINGS
+from mnist_lab.study.results import read_results
 from mnist_lab.sweep.plan import Composer, plan
 from mnist_lab.sweep.record import Sweep, job_settings
 from mnist_lab.ui.errors import Refused
 
+RESUME = "mnist_lab.resume"
+STORED = Path(__file__).with_name("stored")
 FORMER_5K = "f386f0e516db30df2eb9236a9582736c528aaa7cead280644fe3357100553511"  # SHA-256
 
 
@@ -142,3 +149,79 @@ def test_what_needs_former_images_is_refused_in_a_line(on_former_5k, command, mo
     with pytest.raises(Refused, match=r"^data=mnist_5k: [^\n]*no longer shipped[^\n]*\.$"):
         command([str(on_former_5k), *more])
     assert sorted(on_former_5k.rglob("*")) == before
+
+
+# By the lab as it was at earlier commits; stored/make.py is how.
+
+
+@pytest.fixture(params=["97db8db", "cf050c7", "e98e689", "859fd60"])
+def stored(request, tmp_path):
+    return shutil.copytree(STORED / request.param, tmp_path / request.param)
+
+
+def assert_close(found, expected, *, names=("train/loss", "test/loss", "test/acc")):
+    """As close as one processor comes to another."""
+    for name in names:
+        assert found[name] == pytest.approx(expected[name], rel=5e-5), name
+
+
+def answers(run, checkpoint, data_dir):
+    """Loss and accuracy on the test split, as the weights that are stored give them."""
+    asked = StoredRun.find(run, checkpoint=checkpoint)
+    splits = asked.data([f"data.root={data_dir}"]).splits
+    logs = log_probs(asked.load()[0], torch.from_numpy(splits.test_images).unsqueeze(1))
+    labels = splits.test_labels.astype(int)
+    return {
+        "test/loss": -logs[range(len(labels)), labels].mean(),
+        "test/acc": (logs.argmax(1) == labels).mean(),
+    }
+
+
+def test_stored_runs_of_all_commits_can_be_compared(capsys, tmp_path):
+    folder = shutil.copytree(STORED, tmp_path / "stored")
+    results, remarks = read_results([folder])
+    assert sorted(result.state for result in results) == ["finished"] * 6 + ["interrupted"] * 3
+    assert [line.rpartition(": ")[2] for line in remarks] == ["1 of 3 jobs have not begun."] * 2
+    compare_command([str(folder)])
+    for commit in ("97db8db", "cf050c7"):
+        run = folder / commit / "run"
+        compare_command([str(run)])
+        assert "is the only setting that can be ranked" in capsys.readouterr().out
+    file = run / "config.yaml"
+    file.write_text(file.read_text() + "hight: 8\n")
+    compare_command([str(run)])
+    output = capsys.readouterr().out
+    assert f"{file}: hight: no such setting" in output
+    assert "No run has finished yet" not in output
+
+
+def test_a_stored_run_answers_as_it_did(stored, data_dir):
+    run = stored / "run"
+    metrics = read_metrics(run)
+    evaluate_command([str(run), f"data.root={data_dir}"])
+    found = json.loads((run / "evaluation/metrics.json").read_text())
+    assert_close(found, metrics, names=("test/loss", "test/acc"))
+    assert answers(run, "best", data_dir)["test/acc"] == pytest.approx(metrics["test/acc_best"])
+
+
+def test_a_stored_run_goes_on_to_where_its_own_lab_would_have_come(stored, data_dir):
+    run, whole = stored / "run", json.loads((stored / "whole.json").read_text())["run"]
+    resume_command([str(run), "trainer.max_epochs=2", f"data.root={data_dir}"])
+    metrics = read_metrics(run)
+    assert_close(metrics, whole)
+    assert_close(metrics, whole, names=("val/loss", "test/acc_best", "best_epoch"))
+    # Its checkpoints are of today now.
+    assert_close(answers(run, "last", data_dir), metrics, names=("test/loss", "test/acc"))
+    best = answers(run, "best", data_dir)["test/acc"]
+    assert best == pytest.approx(metrics["test/acc_best"])
+
+
+@pytest.mark.parametrize("commit", ["cf050c7", "e98e689"])
+def test_a_stored_sweep_goes_on(commit, verbs, data_dir, tmp_path):
+    sweep = shutil.copytree(STORED / commit / "sweep", tmp_path / "sweep")
+    whole = json.loads((STORED / commit / "whole.json").read_text())
+    ended = verbs.run(RESUME, str(sweep), f"data.root={data_dir}", cwd=tmp_path)
+    assert (ended.code, ended.stderr) == (0, ""), ended
+    assert "3 finished, 0 failed, 0 to do" in ended.stdout
+    for path in sweep.glob("*/metrics.json"):
+        assert_close(json.loads(path.read_text()), whole[path.parent.name])

@@ -38,7 +38,7 @@ def project(verbs, tmp_path_factory):
 @pytest.fixture
 def moved(project, tmp_path):
     """The same under another name in another place, and nothing where it was."""
-    after = shutil.copytree(project, tmp_path / "elsewhere" / "renamed", symlinks=True)
+    after = shutil.copytree(project, tmp_path / "elsewhere" / "Été, 2 (1)", symlinks=True)
     hidden = project.rename(project.with_name("hidden"))
     yield after
     hidden.rename(project)
@@ -150,6 +150,8 @@ def test_of_several_places_that_with_the_own_images_is_taken(tmp_path):
     run.mkdir(parents=True)
     assert own_images(data, run, sha256=own)["root"] == str(there)
     write_idx_folder(copy / "data", seed=8)  # nearer, but others
+    damaged = write_idx_folder(copy / "outputs/data", seed=1) / "t10k-labels-idx1-ubyte"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
     write_idx_folder(root, seed=9)
     assert own_images(data, run, sha256=own)["root"] == str(there)
     beside = {**data, "root": str(tmp_path / "a/former name/../data")}

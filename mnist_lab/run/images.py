@@ -29,7 +29,7 @@ def own_images(
     A stored root is absolute. After the folder that holds both images and runs was renamed, moved
     or copied, its last parts still lead from one of the folders above the run to the images: for
     /before/project/data, each of them is asked for `data`, `project/data` and so on, the nearest
-    one first. Such a guess costs nothing where it is wrong, since images are held to their SHA-256.
+    one first. No guess can be wrong, since such images are held to their SHA-256.
 
     Args:
         directory: of the run, or of its sweep.
@@ -42,25 +42,33 @@ def own_images(
         Refused: nothing is there, or damaged files.
     """
     source = Source.of(data)
+    directory = directory.absolute()
     if source.is_former_subset or source.download:
         source.find(progress=show_download)
     root = data["root"]
+    can_guess = not given and root is not None and (sha256 or source.sha256)
     has_others = False
-    for place in [root] if given or root is None else places(Path(root), directory.absolute()):
+    for place in places(Path(root), directory) if can_guess else [root]:
         source = Source.of({**data, "root": place})
-        if source.has_files or source.copy is not None:
-            node = settled({**data, "root": place})
-            if sha256 in (None, Source.of(node).read().sha256):
-                return node
-            has_others = True
+        if not source.has_files and source.copy is None:
+            continue
+        try:
+            found = source.read().sha256
+        except Refused:
+            if place == root:
+                raise
+            continue
+        if sha256 in (None, found):
+            return settled({**data, "root": place})
+        has_others = True
     where = f"data.root={root or 'null'}"
     if has_others:
         raise OtherImages(
             f"{where}: these are not the images that the run was trained on (their SHA-256 "
             f"differs); data.root=DIR says where those are{otherwise and '; '}{otherwise}."
         )
+    beside = f", nor in that place beside {directory}" if can_guess else ""
     source = Source.of(data)
-    beside = "" if given or root is None else f", nor in that place beside {directory}"
     cures = [
         f"data.root=DIR, the folder that holds {'them' if source.folder == '.' else source.folder}"
     ]

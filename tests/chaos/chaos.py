@@ -77,6 +77,8 @@ def main():
         pictures_mutated(tally, folder)
         runs_disturbed(tally, folder, tiny, warm, rng)
         sweep_disturbed(tally, folder, tiny, warm, rng)
+        project_moved(tally, folder, warm, rng)
+        git_lacking(tally, folder, tiny, warm, rng)
     TABLE.write_text(HEADER + tally.lines)
     print(f"\n{tally.lines}\n{(time.monotonic() - began) / 60:.1f} minutes; {TABLE}")
     return 0 if all(tried == held for _, tried, held, *_ in tally.rows) else 1
@@ -296,6 +298,59 @@ def sweep_disturbed(tally, folder, tiny, warm, rng):
     tally.add("... each job's weights and rows equal an undisturbed sweep's", outcomes)
     tables = [comparison(warm, sweep, folder) for sweep in (path, alone)]
     tally.add("... and so does mnist-compare's table", [(tables[0] == tables[1], 0)])
+
+
+def project_moved(tally, folder, warm, rng):
+    """A project that is renamed whenever its run was stopped."""
+    typed = ["data=idx_folder", "data.root=data", "threads=1", "trainer=cpu", "model.width=256"]
+    typed += ["data.batch_size=16", "trainer.max_epochs=40"]
+    for name in ("left", "project"):
+        shutil.copytree(folder / "data", folder / name / "data")
+    project = folder / "project"
+    assert warm.run(TRAIN, *typed, cwd=folder / "left").code == 0
+    process = warm.start(TRAIN, *typed, cwd=project)
+    wait_for(lambda: [*project.glob("outputs/runs/*/*/status.json")], process)
+    outcomes = []
+    while len(outcomes) < 20:
+        time.sleep(rng.uniform(0, 0.7))
+        process.send(rng.choice((signal.SIGKILL, signal.SIGTERM)))
+        if process.wait().code == 0:  # it was faster
+            cut_back(only_run(project))
+        project = project.rename(folder / f"project {len(outcomes)}")
+        path = only_run(project)
+        said, begun = path / "train.log", time.monotonic()
+        size = said.stat().st_size
+        process = warm.start(RESUME, str(path.relative_to(project)), cwd=project)
+        while said.stat().st_size == size and process_lives(process):
+            time.sleep(0.01)
+        outcomes.append((said.stat().st_size > size, time.monotonic() - begun))
+    tally.add("a project renamed while its run was stopped: it goes on", outcomes)
+    ended, whole = process.wait(), only_run(folder / "left")
+    same = weights(path) == weights(whole) and rows(path) == rows(whole)
+    tally.add(
+        "... and after all of these the run ends bitwise as one left alone (moved)",
+        [(ended.code == 0 and same, 0)],
+    )
+
+
+def git_lacking(tally, folder, tiny, warm, rng):
+    """No git, or one that cannot be executed, fails, or waits for ever."""
+    scripts = {"none": None, "sealed": "#!/bin/sh\n", "failing": "#!/bin/sh\nexit 1\n"}
+    scripts["waiting"] = f"#!/bin/sh\n{shutil.which('sleep')} 1000\n"
+    outcomes = []
+    for number in range(20):
+        home = folder / f"git-{number}"
+        (home / "bin").mkdir(parents=True)
+        kind = rng.choice([*scripts])
+        if scripts[kind] is not None:
+            (home / "bin/git").write_text(scripts[kind])
+            (home / "bin/git").chmod(0o644 if kind == "sealed" else 0o755)
+        began = time.monotonic()
+        ended = warm.run(TRAIN, *tiny, "trainer.max_epochs=1", cwd=home, PATH=str(home / "bin"))
+        code = json.loads((only_run(home) / "code.json").read_text())
+        good = ended.code == 0 and code["commit"] is None and bool(code["why_unknown"])
+        outcomes.append((good, time.monotonic() - began))
+    tally.add("no git, or one that fails or waits for ever: the run finishes", outcomes, 10)
 
 
 def process_lives(process):
