@@ -19,7 +19,7 @@ from mnist_lab.run.directory import checkpoint_path, read_config, stored_config
 from mnist_lab.run.former import upgrade_checkpoint
 from mnist_lab.settings.build import build
 from mnist_lab.settings.schema import SCHEMA, taken_version
-from mnist_lab.ui.errors import Failed, Refused
+from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import read_bytes, write_atomically
 
 if TYPE_CHECKING:
@@ -208,12 +208,12 @@ def restore_model(config: dict[str, Any], checkpoint: dict[str, Any]) -> Classif
 
 def network_without_memory(config: dict[str, Any], **parts: Any) -> Classifier:
     """Build the network of a configuration as names and shapes: a false width costs nothing."""
-    from hydra.errors import HydraException
-
     try:
         with torch.device("meta"):
             model: Classifier = build(config["model"], **parts)
-    except HydraException as error:
+    except Refused:
+        raise
+    except Exception as error:
         raise Refused(f"config.yaml: its model cannot be built ({reason(error)}).") from None
     return model.double() if config["trainer"]["precision"] == "64-true" else model
 
@@ -281,4 +281,4 @@ def describe(weight: object) -> str:
 
 
 def reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:160]
+    return first_line(error)[:160]

@@ -6,13 +6,10 @@ import contextlib
 import functools
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_lab.settings.check import BUILDABLE
 from mnist_lab.ui.errors import Refused, first_line
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def build(node: Mapping[str, Any], **kwargs: Any) -> Any:
@@ -47,7 +44,7 @@ class Rehearsal:
     """
 
     def __init__(self) -> None:
-        self.networks: dict[str, nn.Module] = {}
+        self.networks: dict[str, Any] = {}
         self.built: set[str] = set()
 
     def num_params(self, config: Mapping[str, Any]) -> int:
@@ -60,16 +57,17 @@ class Rehearsal:
             Refused: one of them does not take its settings, and why.
         """
         network = self.network(config)
-        for group in ("optimizer", "schedule"):
-            key = json.dumps([config[group], config["model"] if group == "optimizer" else None])
-            if key not in self.built:
-                with reasons(config, group):
-                    part = build(config[group])
-                    part(network.parameters() if group == "optimizer" else 1.0)
-                self.built.add(key)
+        key = json.dumps([config["model"], config["optimizer"], config["schedule"]])
+        if key not in self.built:
+            with reasons(config, "optimizer"):
+                network.optimizer = build(config["optimizer"])
+                network.configure_optimizers()
+            with reasons(config, "schedule"):
+                build(config["schedule"])(1.0)
+            self.built.add(key)
         return sum(weight.numel() for weight in network.parameters())
 
-    def network(self, config: Mapping[str, Any]) -> nn.Module:
+    def network(self, config: Mapping[str, Any]) -> Any:
         import torch
 
         key = json.dumps(config["model"])
