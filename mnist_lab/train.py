@@ -97,7 +97,8 @@ def train_one(overrides: Sequence[str]) -> None:
             name = settings["choices"]["experiment"] or settings["choices"]["model"]
             run = Run.claim_new(Path("outputs/runs").absolute() / name)
         try:
-            run.write_config(settings)  # before all else: whatever comes, it can be resumed
+            own_code().keep(run.path, begun=False)
+            run.write_config(settings)  # whatever comes, it can be resumed
             write_hydra_files(run.path, config)
             with Console(run.path / "train.log") as console:
                 for line in dropped_lines([settings]):
