@@ -128,6 +128,9 @@ def test_cfg_plan_and_run_agree(light_verbs, verbs, tiny, tmp_path):
     settings = yaml.safe_load(shown.stdout)
     assert settings["optimizer"] == written("optimizer", "adam")[0]
 
+    informed = light_verbs.run(TRAIN, *typed, "--info", "config", cwd=tmp_path)
+    assert yaml.safe_load(informed.stdout.rpartition("******\n")[2]) == settings
+
     planned = verbs.run(TRAIN, "-m", *typed, "seed=0,1", "--plan", cwd=tmp_path)
     assert (planned.code, planned.stderr) == (0, "")
     assert planned.stdout.count(TOLD) == 1

@@ -54,6 +54,7 @@ REFUSED = {
     "+optimizer.momentum=0.9": ["not a setting of this optimizer; it has: optimizer.lr"],
     "seed": ["seed: cannot be read; write setting=value"],
     "data=idx_folder": ["data.root: must be given"],
+    "-m seed=0,1 --cfg job": ["--cfg: shows the settings of one run; --plan shows the jobs"],
     "--epochs=3": ["--epochs=3: no such flag"],
     "--cfg nope": ["nope", "job"],
     "--config-dir=/tmp": ["--config-dir: there is one configuration"],
@@ -81,6 +82,7 @@ REPEATED = {
     "-m seed=0 seed=1 seed=2": "seed: given 3 times; must be given once: seed=0,1,2",
     "-m seed=0,1 +seed=2": "seed: given 2 times; must be given once: seed=0,1,2",
     "-m model=mlp seed=3 model=cnn": "model: given 2 times; must be given once: model=mlp,cnn",
+    "-m seed=0,1 ~seed seed=": "seed: given 3 times; must be given once: seed=0,1",
     "-m seed=1 seed=1": "seed: given 2 times; must be given once: seed=1",
     "-m model=cnn model.channels=[4] model.channels=[4,8]": "model.channels: given 2 times; "
     "must be given once: 'model.channels=[4],[4,8]'",

@@ -50,8 +50,9 @@ def refuse_repeated(overrides: Sequence[str], *, multirun: bool | None = None) -
         if not key or len(values) == 1:
             continue
         said = f"{key}: given {len(values)} times; must be given once:"
+        distinct = list(dict.fromkeys(filter(None, values))) or [""]
         last, every = (
-            shlex.quote(f"{key}={value}") for value in (values[-1], ",".join(dict.fromkeys(values)))
+            shlex.quote(f"{key}={value}") for value in (distinct[-1], ",".join(distinct))
         )
         if multirun is None or key == SWEEP or key.startswith("hydra") or "(" in every:
             raise Refused(f"{said} {last}")
