@@ -346,8 +346,9 @@ def damaged_configs(text):
     yield text.replace("width: 8", "hight: 8"), "no such setting"
     yield text.replace("max_epochs: 12", "max_epochs: .nan"), "trainer.max_epochs=nan"
     yield text.replace("seed: 1\n", ""), "lacks seed"
-    yield text.replace("schema: 1", "schema: 99"), "schema=99: must be 0 to 1"
-    yield text.replace("schema: 1", "schema: new"), "schema='new': must be"
+    own = f"schema: {SCHEMA}"
+    yield text.replace(own, "schema: 99"), f"schema=99: must be 0 to {SCHEMA}"
+    yield text.replace(own, "schema: new"), "schema='new': must be"
     config = yaml.safe_load(text)
     for section in ("data", "model", "optimizer", "schedule", "trainer", "choices"):
         rest = {name: value for name, value in config.items() if name != section}

@@ -107,7 +107,7 @@ def _scaled(grey: Grey, long_side: int) -> Grey:
     height, width = (max(1, round(side * long_side / max(grey.shape))) for side in grey.shape)
     rows = _overlaps(grey.shape[0], height) @ grey
     mean = np.ascontiguousarray((_overlaps(grey.shape[1], width) @ rows.T).T)
-    return mean.clip(grey.min(), grey.max())  # rounding leaves that range
+    return mean.clip(grey.min(), grey.max())  # a little above 1 would be read as of 255
 
 
 def _overlaps(old: int, new: int) -> csr_array:
