@@ -189,7 +189,7 @@ def test_ctrl_c_stops_jobs_at_a_batchs_end_and_twice_leaves_at_once(tmp_path, se
 
 def test_a_failure_can_stop_the_sweep(tmp_path, settings):
     pool = (*POOL, "hydra.launcher.on_failure=stop")
-    faults = "000:linger,001:raise"
+    faults = "000:linger,001:raise second"
     code, output = run("train", "-m", *settings, *GRID, *pool, cwd=tmp_path, faults=faults)
     assert code == 1
     expected = {0: "interrupted", 1: "failed"} | dict.fromkeys(range(2, 12), "pending")

@@ -148,6 +148,7 @@ def test_stopped_at_a_random_moment_a_run_ends_as_if_left_alone(
         folder.mkdir()
         process = verbs.start(TRAIN, *command, cwd=folder, TMPDIR="/dev/shm")
         path = wait_until(lambda folder=folder: only_run(folder))
+        wait_until((path / "config.yaml").exists)  # a moment before there is nothing to resume
         for _ in range(2):
             wait_s = moments.uniform(0, 0.8 * whole[2])
             time.sleep(wait_s)

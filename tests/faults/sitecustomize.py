@@ -31,6 +31,13 @@ def trip(fault, received):
         time.sleep(0.05)
 
 
+def wait_for(condition):
+    end = time.monotonic() + LINGER_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 class Finder(importlib.abc.MetaPathFinder):
     """Wraps the start of an epoch once the module that has it is imported."""
 
@@ -48,6 +55,10 @@ class Finder(importlib.abc.MetaPathFinder):
                 start(record, trainer, model)
                 if trainer.current_epoch == 1:
                     fault = FAULTS.get(record.run.path.name[:3])
+                    if fault == "raise second":  # once another job is under way
+                        sweep = record.run.path.parent
+                        wait_for(lambda: len([*sweep.glob("*/checkpoints/last.ckpt")]) > 1)
+                        fault = "raise"
                     trip(fault, lambda: module.signals.received)
 
             module.Record.on_train_epoch_start = tripped
