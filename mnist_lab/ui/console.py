@@ -187,8 +187,9 @@ def epoch_line(row: Mapping[str, float], max_epochs: int) -> str:
         f"train loss {row['train/loss']:.4f} acc {percent(row['train/acc'])}"
     )
     if "val/loss" in row:
-        text += f"   val loss {row['val/loss']:.4f} acc {percent(row['val/acc'])}"
-    return f"{text}   {row['seconds']:.1f} s"
+        # closer together: two digits of epochs, too, fit into 80 columns
+        text += f"  val loss {row['val/loss']:.4f} acc {percent(row['val/acc'])}"
+    return f"{text}  {row['seconds']:.1f} s"
 
 
 def result_table(metrics: Mapping[str, Any], directory: Path) -> Table:
