@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -17,10 +17,12 @@ class PoolLauncher(Launcher):
     def __init__(self, **_: Any) -> None:
         pass
 
-    def setup(self, **_: Any) -> None:
+    def setup(self, **_: Any) -> NoReturn:
         raise Refused("hydra/launcher=pool: works with the lab's own hydra/sweeper=lab only.")
 
     def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+        self,
+        job_overrides: Sequence[Sequence[str]],  # noqa: ARG002
+        initial_job_idx: int,  # noqa: ARG002
     ) -> Sequence[JobReturn]:
-        raise NotImplementedError
+        self.setup()  # by another sweeper, which will have been refused before
