@@ -10,6 +10,7 @@ import importlib
 import importlib.abc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,12 @@ class Started:
     def send(self, signum):
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
+
+    def listens(self):
+        """Whether it has handlers of its own for signals, or is over: a verb's first step."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+        return "State:\tZ" in status or bool(caught >> (signal.SIGTERM - 1) & 1)
 
     def wait(self):
         code = self.warm.ask(wait=self.pid)

@@ -150,6 +150,9 @@ def test_stopped_at_a_random_moment_a_run_ends_as_if_left_alone(
         path = wait_until(lambda folder=folder: only_run(folder))
         wait_until((path / "config.yaml").exists)  # a moment before there is nothing to resume
         for _ in range(2):
+            wait_until(
+                lambda process=process: process.listens()
+            )  # before that it has begun nothing
             wait_s = moments.uniform(0, 0.8 * whole[2])
             time.sleep(wait_s)
             process.send(signum)

@@ -136,12 +136,13 @@ def train(
     run.write_config(config)
     code = code or own_code()
     other_code = code.keep(run.path, begun=(run.path / "status.json").exists())
-    run.write_status("running", epoch=0 if checkpoint is None else len(read_epochs(run.path)))
-    with Console(run.path / "train.log", quiet=quiet) as console:
+    with signals.defer(), Console(run.path / "train.log", quiet=quiet) as console:
         try:
+            num_done = 0 if checkpoint is None else len(read_epochs(run.path))
+            run.write_status("running", epoch=num_done)
             if other_code:
                 console.warn(escape(other_code))
-            with signals.defer(), handlers_kept(), num_threads(config["threads"]):
+            with handlers_kept(), num_threads(config["threads"]):
                 parts = build_parts(config, run, console)
                 fit(parts, console, checkpoint)
                 metrics = record(config, run, parts, measure(parts, run, console), code)
