@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from mnist_lab.settings.hyperparameters import NAMES, Value
 from mnist_lab.settings.table import nearest
-from mnist_lab.study import statistics
+from mnist_lab.study.effects import Effect, main_effects
 from mnist_lab.study.groups import (
     Group,
     as_typed,
@@ -21,11 +23,14 @@ from mnist_lab.study.groups import (
     short_name,
     varied,
 )
+from mnist_lab.study.moderation import Kind
+from mnist_lab.study.ranking import Ranking
 from mnist_lab.study.results import Result
 from mnist_lab.study.verdict import verdict
 from mnist_lab.ui.errors import Refused
 
 LEVEL = 0.95  # of every interval
+MOST_IMAGES = 10**6  # figures have six decimals
 METRIC = "val/acc"  # what ranks unless the user says otherwise
 FALLBACK = "train/acc_eval"  # what ranks where nothing was kept for validation
 
@@ -42,6 +47,8 @@ class Study:
         names: the settings that tell the groups apart: those that vary, or those of `--by`.
         groups: the ranked ones, best first.
         unranked: those with a run that diverged, or without the metric.
+        num_images: behind each value of the metric; of a figure that is no share of images 10**6,
+            as it has six decimals; None where nothing is rounded.
         ranking: of the groups, by their labels; its baseline need not have any run.
         verdict: the answer in words, a sentence each; empty before any run has finished.
         effects: of each setting that varies, by its full name.
@@ -53,9 +60,10 @@ class Study:
     names: tuple[str, ...]
     groups: tuple[Group, ...]
     unranked: tuple[Group, ...]
-    ranking: statistics.Ranking
+    num_images: int | None
+    ranking: Ranking
     verdict: tuple[str, ...]
-    effects: Mapping[str, statistics.Effect]
+    effects: Mapping[str, Effect]
     unfinished: tuple[Result, ...]
     notes: tuple[str, ...]
 
@@ -111,15 +119,22 @@ def study(
     runs = {group.label: group.runs(metric) for group in groups}
     without = [label for label, values in runs.items() if not values]
     if without:
-        hint = f" --metric {FALLBACK} ranks all." if metric == METRIC else ""
-        notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.{hint}")
+        notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.")
     runs = {label: values for label, values in runs.items() if values}
     base = baseline_label(baseline, with_settings, names)
     if base in without:
         base = None
     elif base is not None:
         runs.setdefault(base, {})
-    ranking = statistics.Ranking.of(runs, baseline=base, higher_is_better=higher, level=LEVEL)
+    num_images = images_behind(metric, finished)
+    ranking = Ranking.of(
+        runs,
+        baseline=base,
+        higher_is_better=higher,
+        level=LEVEL,
+        kind=kind_of(metric),
+        num_images=num_images,
+    )
     words = verdict(ranking, metric=metric, percent=is_fraction(metric)) if finished else ()
     labelled = {group.label: group for group in groups}
     return Study(
@@ -127,6 +142,7 @@ def study(
         names=tuple(names),
         groups=tuple(labelled[label] for label in ranking.order),
         unranked=tuple(group for group in groups if group.label not in ranking.order),
+        num_images=num_images,
         ranking=ranking,
         verdict=tuple(words),
         effects=effects(counted, vary, metric=metric),
@@ -142,6 +158,37 @@ def last_part(metric: str) -> str:
 def is_fraction(metric: str) -> bool:
     """Accuracies and their differences, which people read in percent."""
     return last_part(metric) in {*HIGHER_IS_BETTER, "gap"}
+
+
+def kind_of(metric: str) -> Kind:
+    last = last_part(metric)
+    return "accuracy" if last in HIGHER_IS_BETTER else "loss" if "loss" in last else "other"
+
+
+def images_behind(metric: str, finished: Sequence[Result]) -> int | None:
+    """By how many steps a figure of a run is rounded; see `Study.num_images`."""
+    if metric in ("num_params", "seconds"):
+        return None
+    split = "test" if metric == "gap" else metric.partition("/")[0]
+    counted = {result.num_images.get(split) for result in finished if metric in result.metrics}
+    if counted and None not in counted and (metric == "gap" or kind_of(metric) == "accuracy"):
+        return min(number for number in counted if number)
+    values = [result.metrics[metric] for result in finished if metric in result.metrics]
+    return fewest_images(values) if kind_of(metric) == "accuracy" else MOST_IMAGES
+
+
+def fewest_images(shares: Sequence[float]) -> int:
+    """The smallest number of images of which all shares, with six decimals, can be whole parts.
+
+    For runs that have not counted them: never more than there were, so that nothing is taken to be
+    known better than it is.
+    """
+    possible = np.arange(1, 10**5 + 1)
+    for share in dict.fromkeys(shares):
+        if math.isfinite(share) and len(possible):
+            parts = share * possible
+            possible = possible[np.abs(parts - np.round(parts)) <= 0.6e-6 * possible]
+    return int(possible[0]) if len(possible) else MOST_IMAGES
 
 
 def tell_data_apart(results: Sequence[Result]) -> list[Result]:
@@ -250,9 +297,7 @@ def baseline_label(
     return groups[0].label
 
 
-def effects(
-    counted: Iterable[Result], vary: Sequence[str], *, metric: str
-) -> dict[str, statistics.Effect]:
+def effects(counted: Iterable[Result], vary: Sequence[str], *, metric: str) -> dict[str, Effect]:
     """The effect of each setting that varies, the largest first."""
     rows = [
         (
@@ -262,17 +307,17 @@ def effects(
         for result in counted
         if result.diverged or metric in result.metrics
     ]
-    found = statistics.main_effects(rows)
+    found = main_effects(rows)
     return dict(sorted(found.items(), key=lambda item: -effect_range(item[1])))
 
 
-def effect_range(effect: statistics.Effect) -> float:
+def effect_range(effect: Effect) -> float:
     """Best level minus worst."""
     means = [level.mean for level in effect.levels.values() if level.mean is not None]
     return max(means, default=0.0) - min(means, default=0.0)
 
 
-def levels(effect: statistics.Effect) -> list[Value]:
+def levels(effect: Effect) -> list[Value]:
     """Numbers in ascending order, names with the highest mean first."""
     found: list[Any] = [*effect.levels]
     if all(isinstance(level, (int, float)) for level in found):

@@ -15,8 +15,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from mnist_lab.settings.hyperparameters import CHOICES
 from mnist_lab.study.comparison import Study, is_fraction, levels
+from mnist_lab.study.effects import Effect
 from mnist_lab.study.groups import Group, as_typed, short_name
-from mnist_lab.study.statistics import Effect
 from mnist_lab.ui.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mnist_lab.study import statistics
-from mnist_lab.study.comparison import LEVEL, Study, is_fraction, levels
+from mnist_lab.study.comparison import LEVEL, Study, is_fraction, kind_of, levels
 from mnist_lab.study.groups import Group, as_typed, short_name
 from mnist_lab.study.results import Result
+from mnist_lab.study.statistics import Summary, summary
 from mnist_lab.ui.files import csv_table
 
 FORMATS = ("table", "csv", "json", "markdown")
@@ -23,19 +23,27 @@ def record(group: Group, study: Study) -> dict[str, Any]:
     """The values of a row, as fractions, nats and seconds; None where there is none."""
     runs = group.runs(study.metric)
     num_params = group.mean("num_params")
-    summary: dict[str, Any] = {"n": 0, **dict.fromkeys(("mean", "sd", "low", "high"))}
+    row: dict[str, Any] = {"n": 0, **dict.fromkeys(("mean", "sd", "low", "high"))}
     if runs:
-        summary = dataclasses.asdict(statistics.summary(runs.values(), level=LEVEL))
+        row = dataclasses.asdict(summary_of(study, runs))
     return {
         "rank": study.groups.index(group) + 1 if group in study.groups else None,
         "label": group.label,
         "settings": dict(group.settings),
-        **summary,
+        **row,
         TEST: group.mean(TEST),
         "num_params": int(num_params) if num_params and num_params.is_integer() else num_params,
         "seconds": group.mean("seconds"),
         "values": {str(seed): value for seed, value in sorted(runs.items())},
     }
+
+
+def summary_of(study: Study, runs: Mapping[int, float]) -> Summary:
+    """Of a row; an accuracy's interval ends at 0 and 1."""
+    found = summary(runs.values(), level=LEVEL, num_images=study.num_images)
+    if kind_of(study.metric) != "accuracy" or found.low is None or found.high is None:
+        return found
+    return dataclasses.replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def records(study: Study) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ class Result:
         seed: None for a run that ended before it wrote its settings.
         settings: by flat name, without the seed; empty if it ended before it wrote them.
         metrics: the final ones, numbers only; empty unless it finished.
+        num_images: behind the accuracies of each split, where the run has counted them.
         digest: SHA-256 of its images, if it got as far as reading them.
     """
 
@@ -41,6 +42,7 @@ class Result:
     seed: int | None = None
     settings: dict[str, Value] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    num_images: dict[str, int] = field(default_factory=dict)
     digest: str = ""
 
     @property
@@ -137,10 +139,16 @@ def read_result(path: Path) -> Result:
     seed = settings.pop("seed", None)
     if not isinstance(seed, int):
         raise Refused(f"{path / 'config.yaml'}: holds no seed.")
-    metrics = numbers(read_metrics(path)) if state == "finished" else {}
+    stored = read_metrics(path) if state == "finished" else {}
+    metrics, num_images = numbers(stored), {}
+    for split, name in (("val", "val/acc"), ("test", "test/acc"), ("train", "train/acc_eval")):
+        total, correct = (stored.get(f"{split}/num_{what}") for what in ("images", "correct"))
+        if isinstance(total, int) and isinstance(correct, int) and 0 <= correct <= total > 0:
+            num_images[split] = total
+            metrics[name] = correct / total  # exact, where the figure has six decimals
     if state == "finished" and not metrics:
         raise Refused(f"{path / 'metrics.json'}: holds no metrics.")
-    return replace(result, seed=seed, settings=settings, metrics=metrics)
+    return replace(result, seed=seed, settings=settings, metrics=metrics, num_images=num_images)
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -150,5 +158,6 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         for name, value in metrics.items()
         if isinstance(value, (int, float))
         and not isinstance(value, bool)
+        and "/num_" not in name
         and ("/" in name or name in ("gap", "num_params", "seconds"))
     }

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from mnist_lab.study.statistics import Comparison, Difference, Ranking
+from mnist_lab.study.ranking import Comparison, Ranking
+from mnist_lab.study.statistics import Difference
 
 
 def _numbers(gain: Difference, *, percent: bool) -> str:
@@ -19,13 +20,17 @@ def _numbers(gain: Difference, *, percent: bool) -> str:
     return (f"{mean} [{', '.join(interval)}]" if interval else mean) + unit
 
 
-def _sentence(comparison: Comparison, *, role: str, percent: bool) -> str:
+def _sentence(comparison: Comparison, *, role: str, num_runs: int, percent: bool) -> str:
     gain = comparison.gain
     numbers = _numbers(gain, percent=percent)
     if comparison.p is None:
         why = "one run" if min(gain.n_a, gain.n_b) == 1 else "two runs without any spread"
         return f"It leads {role}, by {numbers}, but {why} cannot tell that from noise."
     how = "paired by seed" if gain.paired else "unpaired, as the seeds differ"
+    if gain.moderated:
+        how = "by the spread of the whole sweep"
+    elif gain.paired and gain.n_a < num_runs:
+        how += f", the {gain.n_a} that both have"
     if gain.low == gain.high:
         how += ", without any spread"
     if not comparison.separated:
@@ -60,13 +65,18 @@ def verdict(ranking: Ranking, *, metric: str, percent: bool = False) -> list[str
         if comparison.other == order[1]:
             role = "the next and baseline" if comparison.other == baseline else "the next"
         role = f"{role}, {comparison.other}"
-        lines.append(_sentence(comparison, role=role, percent=percent))
+        num_runs = max(len(ranking.runs[name]) for name in (comparison.best, comparison.other))
+        lines.append(_sentence(comparison, role=role, num_runs=num_runs, percent=percent))
     if len(order) > 2 and len(possible) > 1:
         lines.append(f"{len(possible)} of the {len(order)} settings may be the best.")
     if any(comparison.p is not None for comparison in ranking.comparisons):
         m = len(order) - 1
-        adjusted = f", adjusted for {m} comparisons with the best" if m > 1 else ""
-        lines.append(f"Intervals: {100 * ranking.level:g} %{adjusted}.")
+        adjusted = f", each at its place among {m} comparisons with the best (Holm)"
+        lines.append(f"Intervals: {100 * ranking.level:g} %{adjusted if m > 1 else ''}.")
+        if max(len(ranking.runs[name]) for name in order) == 2:
+            lines.append(
+                "Two seeds are too few: their spread is next to unknown. Run three or more."
+            )
     for name, runs in ranking.runs.items():
         if name not in order:
             num_failed = sum(not math.isfinite(value) for value in runs.values())
