@@ -25,12 +25,13 @@ from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
-from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
+from mnist_lab.run.callbacks import Answered, ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_run_checkpoint
 from mnist_lab.run.code import Code, installed_version, own_code
 from mnist_lab.run.device import INSTEAD, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
+from mnist_lab.run.predictions import Predictions, split_identity, write_predictions
 from mnist_lab.run.tensorboard import write_session_end, write_session_start
 from mnist_lab.settings.build import build
 from mnist_lab.settings.schema import SCHEMA
@@ -145,7 +146,7 @@ def train(
             with handlers_kept(), num_threads(config["threads"]):
                 parts = build_parts(config, run, console)
                 fit(parts, console, checkpoint)
-                metrics = record(config, run, parts, measure(parts, run, console), code)
+                metrics = record(config, run, parts, measure(config, parts, run, console), code)
                 run.write_status("finished", epoch=metrics["epochs"])
                 console.print()
                 console.print(result_table(metrics, shown_path(run.path)))
@@ -200,6 +201,7 @@ class Parts:
     trainer: Trainer
     summary: ModelSummary
     recorder: Record
+    answered: Answered
     board: SummaryWriter
 
 
@@ -214,6 +216,7 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     write_session_start(run.path, config)
     board = SummaryWriter(run.path / "tensorboard", purge_step=len(read_epochs(run.path)) + 1)
     recorder = Record(run, console, board)
+    answered = Answered()
     settings = {**trainer_defaults(), **config["trainer"]}
     if not data.num_val:
         settings["limit_val_batches"] = 0
@@ -224,6 +227,7 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
             SeedEpochs(seed=config["seed"]),
             ProgressBar(console),
             recorder,
+            answered,
         ],
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # no scheduler's variables
         default_root_dir=run.path,
@@ -244,7 +248,7 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     trainer.fit_loop.epoch_loop = FastEpochLoop(
         trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
     )
-    return Parts(data, model, trainer, summary, recorder, board)
+    return Parts(data, model, trainer, summary, recorder, answered, board)
 
 
 def trainer_defaults() -> dict[str, Any]:
@@ -261,20 +265,29 @@ def fit(parts: Parts, console: Console, checkpoint: Path | None) -> None:
         console.print_plain(trainer.profiler.summary())
 
 
-def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
+def measure(config: Config, parts: Parts, run: Run, console: Console) -> dict[str, float]:
     """The figures of the last epoch's weights, and what the best epoch's answer to the test split.
 
     Losses in nats, accuracies 0..1; `gap` is the accuracy on the training images, dropout off, less
-    that on the test images.
+    that on the test images. What the last epoch's weights answered goes to predictions.npz.
     """
     console.start_bar("testing", 0)
     last_epoch = read_epochs(run.path)[-1]
     figures = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
+    found: dict[str, Predictions] = {}
     test = evaluate(parts, "test")
+    found |= answers(config, parts, "test")
     train = evaluate(parts, "train")
-    if parts.data.num_val and "val/acc" not in figures and parts.trainer.limit_val_batches == 1.0:
+    found |= answers(config, parts, "train")
+    if parts.data.num_val and parts.trainer.limit_val_batches == 1.0:
         val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
+        found |= answers(config, parts, "val")
         figures |= {"val/loss": val["loss"], "val/acc": val["acc"]}
+    for split, predictions in found.items():
+        figures[f"{split}/num_images"] = predictions.correct.size
+        figures[f"{split}/num_correct"] = int(predictions.correct.sum())
+    found.pop("train", None)
+    write_predictions(run.path, found)
     figures |= {"test/loss": test["loss"], "test/acc": test["acc"]}
     figures |= {"train/loss_eval": train["loss"], "train/acc_eval": train["acc"]}
     figures["gap"] = train["acc"] - test["acc"]
@@ -286,6 +299,21 @@ def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
             figures["test/acc_best"] = best["acc"]
     console.end_bar()
     return figures
+
+
+def answers(config: Config, parts: Parts, split: str) -> dict[str, Predictions]:
+    """What was answered to the split that has just been evaluated, under its name.
+
+    Empty where not every image was asked.
+    """
+    data, node = parts.data, config["data"]
+    predicted, labels = parts.answered.take()
+    if not len(labels) or len(labels) != len(data.splits[split][1]):
+        return {}
+    by = "end" if node["split_seed"] is None else f"split_seed {node['split_seed']}"
+    by = f"seed {config['seed']}" if node["shuffle_split"] else by
+    identity = split_identity(split, sha256=data.sha256, num_val=data.num_val, drawn_by=by)
+    return {split: Predictions(predicted, labels, identity)}
 
 
 def evaluate_best(

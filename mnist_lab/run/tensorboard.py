@@ -54,7 +54,8 @@ def write_session_end(writer: SummaryWriter, metrics: Mapping[str, Any]) -> None
     from torch.utils.tensorboard.summary import hparams
 
     for name, value in metrics.items():
-        if name.startswith("test/") or name in ("gap", "num_params", "seconds"):
+        of_test = name.startswith("test/") and "/num_" not in name
+        if of_test or name in ("gap", "num_params", "seconds"):
             writer.add_scalar(name, value, metrics["epochs"])
     _, _, end = hparams({}, {})
     writer._get_file_writer().add_summary(end)
