@@ -23,9 +23,11 @@ from mnist_lab.study.groups import (
     short_name,
     varied,
 )
+from mnist_lab.study.images import new_images
 from mnist_lab.study.moderation import Kind
-from mnist_lab.study.ranking import Ranking
+from mnist_lab.study.ranking import Comparison, Ranking
 from mnist_lab.study.results import Result
+from mnist_lab.study.statistics import Difference
 from mnist_lab.study.verdict import verdict
 from mnist_lab.ui.errors import Refused
 
@@ -47,9 +49,9 @@ class Study:
         names: the settings that tell the groups apart: those that vary, or those of `--by`.
         groups: the ranked ones, best first.
         unranked: those with a run that diverged, or without the metric.
-        num_images: behind each value of the metric; of a figure that is no share of images 10**6,
-            as it has six decimals; None where nothing is rounded.
         ranking: of the groups, by their labels; its baseline need not have any run.
+        new_images: of the comparisons that are shown, by the other setting: the difference with an
+            interval that holds for new images, and the number of images; where runs stored answers.
         verdict: the answer in words, a sentence each; empty before any run has finished.
         effects: of each setting that varies, by its full name.
         unfinished: runs that have not finished, however they ended.
@@ -60,8 +62,8 @@ class Study:
     names: tuple[str, ...]
     groups: tuple[Group, ...]
     unranked: tuple[Group, ...]
-    num_images: int | None
     ranking: Ranking
+    new_images: Mapping[str, tuple[Difference, int]]
     verdict: tuple[str, ...]
     effects: Mapping[str, Effect]
     unfinished: tuple[Result, ...]
@@ -126,29 +128,48 @@ def study(
         base = None
     elif base is not None:
         runs.setdefault(base, {})
-    num_images = images_behind(metric, finished)
     ranking = Ranking.of(
         runs,
         baseline=base,
         higher_is_better=higher,
         level=LEVEL,
         kind=kind_of(metric),
-        num_images=num_images,
+        num_images=images_behind(metric, finished),
     )
-    words = verdict(ranking, metric=metric, percent=is_fraction(metric)) if finished else ()
     labelled = {group.label: group for group in groups}
+    new = {
+        comparison.other: found
+        for comparison in ranking.comparisons
+        if (found := on_new_images(comparison, labelled, metric=metric))
+    }
+    percent = is_fraction(metric)
+    words = verdict(ranking, metric=metric, percent=percent, new_images=new) if finished else ()
     return Study(
         metric=metric,
         names=tuple(names),
         groups=tuple(labelled[label] for label in ranking.order),
         unranked=tuple(group for group in groups if group.label not in ranking.order),
-        num_images=num_images,
         ranking=ranking,
+        new_images=new,
         verdict=tuple(words),
         effects=effects(counted, vary, metric=metric),
         unfinished=tuple(result for result in results if result.state != "finished"),
         notes=tuple(notes),
     )
+
+
+def on_new_images(
+    comparison: Comparison, groups: Mapping[str, Group], *, metric: str
+) -> tuple[Difference, int] | None:
+    """See `images.new_images`; None too where a row holds several runs of a seed."""
+    sides = {name: groups[name].results for name in (comparison.best, comparison.other)}
+    runs = {
+        name: {result.seed: result for result in results if result.seed is not None}
+        for name, results in sides.items()
+    }
+    if any(len(runs[name]) < len(results) for name, results in sides.items()):
+        return None
+    return new_images(comparison, runs, metric=metric, level=LEVEL)
 
 
 def last_part(metric: str) -> str:

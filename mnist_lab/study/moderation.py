@@ -30,11 +30,14 @@ Kind = Literal["accuracy", "loss", "other"]
 
 @dataclass(frozen=True)
 class Spread:
-    """Variance of a run of one setting, with its degrees of freedom, and the number of its runs."""
+    """Of the n runs of one setting: their variance, with its degrees of freedom, of which the whole
+    sweep gives `prior_df`.
+    """
 
     variance: float
     df: float
     n: int
+    prior_df: float
 
 
 def weight(mean: float, *, kind: Kind, num_images: int | None) -> float:
@@ -87,7 +90,7 @@ def moderated(
     variances = np.maximum(own, common)
     df = np.minimum(df, own_df.sum())
     rows = zip(tables, variances, df, sizes, strict=True)
-    return {name: Spread(float(v), float(d), int(n)) for name, v, d, n in rows}
+    return {name: Spread(float(v), float(d), int(n), prior_df) for name, v, d, n in rows}
 
 
 def prior(relative: np.ndarray, df: np.ndarray) -> tuple[float, float]:

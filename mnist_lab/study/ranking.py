@@ -28,6 +28,7 @@ class Comparison:
     other: str
     gain: Difference  # its interval is adjusted for `place` comparisons, its p is not
     p: float | None  # Holm's, over num_comparisons
+    way: Estimate  # behind the gain
     place: int  # in Holm's order: 1 is the last
     num_comparisons: int
     separated: bool  # Holm's p is below 1 - level; the interval then leaves out 0
@@ -46,6 +47,8 @@ class Ranking:
         order: the ranked settings, best first.
         against: the best with each other ranked setting, by rank.
         spreads: of each setting, by the whole sweep; empty where that cannot be had.
+        num_images: behind each value, a share of them; of a figure that is no share 10**6 for its
+            six decimals; None where nothing is rounded.
     """
 
     runs: Mapping[str, Runs]
@@ -55,6 +58,7 @@ class Ranking:
     order: tuple[str, ...]
     against: tuple[Comparison, ...]
     spreads: Mapping[str, Spread]
+    num_images: int | None
 
     @classmethod
     def of(
@@ -72,7 +76,6 @@ class Ranking:
 
         Args:
             kind: of the metric.
-            num_images: behind each value, a share of them; None: no share of a number of images.
             out: settings that are not ranked any more, as in a race; their spread still counts.
         """
         check_level(level)
@@ -110,12 +113,15 @@ class Ranking:
                     other=other,
                     gain=difference,
                     p=None if p is None else p_holm,
+                    way=way,
                     place=place,
                     num_comparisons=len(order) - 1,
                     separated=p_holm < alpha and difference.mean > 0,
                 )
             )
-        return cls(runs, baseline, higher_is_better, level, (*order,), (*against,), spreads)
+        return cls(
+            runs, baseline, higher_is_better, level, (*order,), (*against,), spreads, num_images
+        )
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:

@@ -40,7 +40,7 @@ def record(group: Group, study: Study) -> dict[str, Any]:
 
 def summary_of(study: Study, runs: Mapping[int, float]) -> Summary:
     """Of a row; an accuracy's interval ends at 0 and 1."""
-    found = summary(runs.values(), level=LEVEL, num_images=study.num_images)
+    found = summary(runs.values(), level=LEVEL, num_images=study.ranking.num_images)
     if kind_of(study.metric) != "accuracy" or found.low is None or found.high is None:
         return found
     return dataclasses.replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
@@ -89,7 +89,9 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
                 "other": comparison.other,
                 "p_holm": comparison.p,
                 "num_comparisons": comparison.num_comparisons,
+                "place": comparison.place,
                 "separated": comparison.separated,
+                "new_images": new_images_entry(study, comparison.other),
             }
             for comparison in study.ranking.comparisons
         ],
@@ -116,6 +118,13 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
         "notes": study.notes,
     }
     return json.dumps(finite(whole), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def new_images_entry(study: Study, other: str) -> dict[str, Any] | None:
+    if other not in study.new_images:
+        return None
+    gain, num_images = study.new_images[other]
+    return {**dataclasses.asdict(gain), "num_images": num_images}
 
 
 def finite(value: Any) -> Any:
