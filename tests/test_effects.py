@@ -1,10 +1,13 @@
 """The effect of each setting: means on equal terms, intervals, what depends on what."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from mnist_lab.study.effects import LevelMean, main_effects
+from mnist_lab.study.effects import LevelMean, main_effects, shares
 
 
 def test_main_effects_of_a_balanced_grid():
@@ -76,3 +79,97 @@ def test_main_effects_of_failed_runs_and_nested_factors():
     assert nested["width"].balanced
     assert nested["model"].levels == {"mlp": LevelMean(None, 0), "cnn": LevelMean(None, 0)}
     assert nested["model"].num_left_out == 3
+
+
+# --- intervals and what depends on what ---
+
+
+def grid(rng, *, gain, sds=0.001, seeds=4):
+    """Rows of 2 optimizers x 2 widths x 2 dropouts; `gain(optimizer, width)` is dropout's."""
+    rows, numbers = [], []
+    for o, w, d in itertools.product(("sgd", "adam"), (128, 512), (0, 0.2)):
+        for seed in range(seeds):
+            mean = 0.9 + 0.05 * (o == "adam") + 0.01 * (w == 512) + (gain(o, w) if d else 0)
+            rows.append(({"optimizer": o, "width": w, "dropout": d}, rng.normal(mean, sds)))
+            numbers.append(seed)
+    return rows, numbers
+
+
+def test_an_interval_of_an_effect_is_the_paired_one_of_the_seeds_means():
+    rows, seeds = grid(np.random.default_rng(1), gain=lambda *_: 0.002)
+    found = main_effects(rows, seeds=seeds)["dropout"]
+    values = np.array([value for _, value in rows]).reshape(4, 2, 4)  # cells, dropouts, seeds
+    of_seed = dict(zip((0, 0.2), values.mean(axis=0), strict=True))
+    interval = stats.ttest_rel(of_seed[0.2], of_seed[0]).confidence_interval()
+    gain = found.levels[0.2].gain
+    assert (gain.low, gain.high) == pytest.approx((interval.low, interval.high))
+    assert found.levels[0].gain is None  # the others are held against it
+    assert main_effects(rows)["dropout"].levels[0.2].gain is None  # seeds unknown
+
+
+def test_intervals_of_effects_cover_95_times_in_100():
+    rng = np.random.default_rng(2)
+    num_trials, held = 1000, 0
+    for _ in range(num_trials):
+        rows, seeds = grid(rng, gain=lambda *_: 0.002, sds=0.002, seeds=3)
+        gain = main_effects(rows, seeds=seeds)["dropout"].levels[0.2].gain
+        held += gain.low <= 0.002 <= gain.high
+    assert (
+        stats.binom.ppf(0.001, num_trials, 0.95) <= held <= stats.binom.ppf(0.999, num_trials, 0.95)
+    )
+
+
+def residual_squares(columns, values):
+    fitted = columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
+    return float(((values - fitted) ** 2).sum())
+
+
+def test_the_f_test_is_that_of_two_linear_models():
+    """With and without the interaction of dropout and cell, fitted by least squares."""
+    rows, seeds = grid(np.random.default_rng(3), gain=lambda o, _: 0.004 * (o == "adam"))
+    found = main_effects(rows, seeds=seeds)["dropout"].depends
+    values = np.array([value for _, value in rows])
+    cell = np.array([(s["optimizer"] == "adam") + 2 * (s["width"] == 512) for s, _ in rows])
+    cells = np.eye(4)[cell]
+    with_dropout = np.array([[float(s["dropout"] > 0)] for s, _ in rows])
+    small = np.hstack([cells, with_dropout])
+    large = np.hstack([cells, cells * with_dropout])
+    rss = residual_squares(small, values), residual_squares(large, values)
+    df = len(values) - 8
+    assert found.p == pytest.approx(stats.f.sf((rss[0] - rss[1]) / 3 / (rss[1] / df), 3, df))
+    assert found.on == ("optimizer",)
+
+
+def test_an_effect_that_turns_is_told_with_its_range():
+    def gain(optimizer, width):
+        return {"sgd": -0.01, "adam": 0.02}[optimizer] + (0.005 if width == 512 else 0)
+
+    rows, seeds = grid(np.random.default_rng(4), gain=gain, sds=0.0005)
+    found = main_effects(rows, seeds=seeds)["dropout"].depends
+    assert (found.level, found.other, found.on) == (0.2, 0, ("optimizer", "width"))
+    assert found.lowest == (pytest.approx(-0.01, abs=0.002), {"optimizer": "sgd", "width": 128})
+    assert found.highest == (pytest.approx(0.025, abs=0.002), {"optimizer": "adam", "width": 512})
+
+
+def test_an_effect_that_is_the_same_everywhere_is_rarely_said_to_depend():
+    rng = np.random.default_rng(5)
+    num_trials, num_false = 1000, 0
+    for _ in range(num_trials):
+        rows, seeds = grid(rng, gain=lambda *_: 0.002, seeds=3)
+        num_false += main_effects(rows, seeds=seeds)["dropout"].depends is not None
+    assert num_false <= stats.binom.isf(0.001, num_trials, 0.05)
+
+
+def test_shares_of_the_variance_are_those_of_an_analysis_by_hand():
+    rows, _ = grid(np.random.default_rng(6), gain=lambda o, _: 0.01 * (o == "adam"))
+    found = shares(rows)
+    values = np.array([value for _, value in rows]).reshape(2, 2, 2, 4)
+    total = ((values - values.mean()) ** 2).sum()
+    for axis, name in enumerate(("optimizer", "width", "dropout")):
+        means = values.mean(axis=tuple({0, 1, 2, 3} - {axis}))
+        assert found[name] == pytest.approx(16 * ((means - values.mean()) ** 2).sum() / total)
+    within = ((values - values.mean(axis=3, keepdims=True)) ** 2).sum() / total
+    assert found["seeds"] == pytest.approx(within)
+    assert sum(found.values()) == pytest.approx(1)
+    assert shares(rows[4:]) == {}  # the grid lacks a setting
+    assert shares([*rows[:-1], (rows[-1][0], math.nan)]) == {}

@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_lab.settings.hyperparameters import NAMES, Value
 from mnist_lab.settings.table import nearest
-from mnist_lab.study.effects import Effect, main_effects
+from mnist_lab.study.effects import Effect, main_effects, shares
 from mnist_lab.study.groups import (
     Group,
     as_typed,
@@ -54,6 +54,7 @@ class Study:
             interval that holds for new images, and the number of images; where runs stored answers.
         verdict: the answer in words, a sentence each; empty before any run has finished.
         effects: of each setting that varies, by its full name.
+        shares: of the variance of all runs; empty unless they make a complete grid.
         unfinished: runs that have not finished, however they ended.
         notes: warnings and remarks, a line each.
     """
@@ -66,6 +67,7 @@ class Study:
     new_images: Mapping[str, tuple[Difference, int]]
     verdict: tuple[str, ...]
     effects: Mapping[str, Effect]
+    shares: Mapping[str, float]
     unfinished: tuple[Result, ...]
     notes: tuple[str, ...]
 
@@ -137,6 +139,9 @@ def study(
         num_images=images_behind(metric, finished),
     )
     labelled = {group.label: group for group in groups}
+    found_effects, found_shares = effects(
+        counted, vary, metric=metric, num_images=ranking.num_images
+    )
     new = {
         comparison.other: found
         for comparison in ranking.comparisons
@@ -152,7 +157,8 @@ def study(
         ranking=ranking,
         new_images=new,
         verdict=tuple(words),
-        effects=effects(counted, vary, metric=metric),
+        effects=found_effects,
+        shares=found_shares,
         unfinished=tuple(result for result in results if result.state != "finished"),
         notes=tuple(notes),
     )
@@ -318,18 +324,18 @@ def baseline_label(
     return groups[0].label
 
 
-def effects(counted: Iterable[Result], vary: Sequence[str], *, metric: str) -> dict[str, Effect]:
-    """The effect of each setting that varies, the largest first."""
-    rows = [
-        (
-            {name: result.settings[name] for name in vary if name in result.settings},
-            math.nan if result.diverged else result.metrics[metric],
-        )
-        for result in counted
-        if result.diverged or metric in result.metrics
-    ]
-    found = main_effects(rows)
-    return dict(sorted(found.items(), key=lambda item: -effect_range(item[1])))
+def effects(
+    counted: Iterable[Result], vary: Sequence[str], *, metric: str, num_images: int | None
+) -> tuple[dict[str, Effect], dict[str, float]]:
+    """The effect of each setting that varies, the largest first, and the shares of the variance."""
+    rows, seeds = [], []
+    for result in counted:
+        if (result.diverged or metric in result.metrics) and result.seed is not None:
+            settings = {name: result.settings[name] for name in vary if name in result.settings}
+            rows.append((settings, math.nan if result.diverged else result.metrics[metric]))
+            seeds.append(result.seed)
+    found = main_effects(rows, seeds=seeds, level=LEVEL, num_images=num_images)
+    return dict(sorted(found.items(), key=lambda item: -effect_range(item[1]))), shares(rows)
 
 
 def effect_range(effect: Effect) -> float:

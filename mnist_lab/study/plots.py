@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # as many as COLORS
 MAX_PANELS = 6
+MOST_NAMED = 3  # of the settings whose curves lie below the plot
 Rows = Sequence[Mapping[str, float]]
 """metrics.csv of one run: a row an epoch."""
 
@@ -67,6 +69,7 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     left.set_title(f"{words} accuracy")
     right.set(title=f"{words} loss (nats)", yscale="log")
     lines, lowest, highest = [], math.inf, -math.inf
+    tops: dict[str, float] = {}
     for rank, group in reversed([*enumerate(groups)]):
         color = COLORS[rank] if rank < len(best) else GREY
         for axes, name in ((left, "acc"), (right, "loss")):
@@ -74,6 +77,8 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
             means = [math.fsum(values) / len(values) for values in curve.values()]
             if not means:
                 continue
+            if name == "acc":
+                tops[group.label] = max(means)
             style = {"color": color, "zorder": 3 if rank < len(best) else 1}
             marker = "o" if len(means) == 1 else None
             width = 1.8 if rank < len(best) else 0.8
@@ -91,6 +96,15 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     if highest > lowest:
         margin = 0.08 * (highest - lowest)
         left.set_ylim(lowest - margin, min(1 + margin / 2, highest + margin))
+        below = [label for label, top in tops.items() if top < lowest - margin]
+        if below:
+            more = f" and {len(below) - MOST_NAMED} more" if len(below) > MOST_NAMED else ""
+            named = ", ".join(
+                textwrap.shorten(x, 40, placeholder="...") for x in below[:MOST_NAMED]
+            )
+            left.set_title(
+                "\n".join([left.get_title(loc="left"), f"below this range: {named}{more}"])
+            )
     write_percent(left)
     plain_numbers(right, "y")
     for axes in (left, right):
@@ -134,8 +148,10 @@ def effects_figure(study: Study) -> Figure | None:
     panels[0].set_ylabel(study.metric)
     if is_fraction(study.metric):
         write_percent(panels[0])
+    hollow = any(effect.depends for _, effect in shown_effects)
     figure.suptitle(
-        f"{study.metric}: mean at each level over the other settings (blue), and each row (grey)",
+        f"{study.metric}: mean at each level over the other settings (blue), and each setting (grey)"
+        + ("; hollow: that mean is of no setting, look at the grey ones" if hollow else ""),
         x=0.01,
         ha="left",
         fontsize=10,
@@ -153,12 +169,14 @@ def effect_panel(axes: Axes, name: str, effect: Effect, study: Study) -> None:
         axes.plot(places, spots, "o", color=GREY, markersize=3.5, zorder=2)
     points = [(x, effect.levels[level].mean) for x, level in enumerate(levels(effect))]
     known = [(x, mean) for x, mean in points if mean is not None]
-    axes.plot(*zip(*known, strict=True), "o-" if numeric else "o", color=BLUE, zorder=3)
+    hollow: Any = {"linestyle": "", "markerfacecolor": "white"} if effect.depends else {}
+    axes.plot(*zip(*known, strict=True), "o-" if numeric else "o", color=BLUE, zorder=3, **hollow)
     for (x, mean), (_, following) in zip(known, [*known[1:], known[-1]], strict=True):
         text = f"{100 * mean:.2f}" if is_fraction(study.metric) else f"{mean:.3g}"
         beside = (6, -12 if numeric and following > mean else 5)  # off the line to the next
         axes.annotate(text, (x, mean), beside, textcoords="offset points", color=BLUE)
-    axes.set_title(short_name(name))
+    on = ", ".join(map(short_name, effect.depends.on)) if effect.depends else ""
+    axes.set_title(f"{short_name(name)}, depends on\n{on}" if on else short_name(name))
     names = [as_typed(level) for level in levels(effect)]
     slanted: Any = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 12 else {}
     axes.set_xticks(range(len(points)), names, **slanted)
