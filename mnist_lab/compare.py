@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.study.comparison import Study, study
+from mnist_lab.study.looks import remember, warning
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
 from mnist_lab.study.results import read_results
 from mnist_lab.ui.errors import Refused
@@ -77,6 +79,12 @@ def compare_command(args: Sequence[str]) -> None:
         where=options.filter,
         baseline=options.baseline,
     )
+    whole = not options.by and not options.filter
+    tested = any(comparison.p is not None for comparison in found.ranking.against)
+    if whole and (told := warning(results, metric=found.metric)):
+        found = replace(found, notes=(*found.notes, told))
+    if whole and tested:
+        remember(results, metric=found.metric)
     if options.format == "csv":
         print_out(csv_text(found))
         for line in (*found.notes, *map(unfinished_line, found.unfinished), *remarks):

@@ -138,6 +138,7 @@ def study(
         kind=kind_of(metric),
         num_images=images_behind(metric, finished),
     )
+    ranked = frozenset(ranking.order)
     labelled = {group.label: group for group in groups}
     found_effects, found_shares = effects(
         counted, vary, metric=metric, num_images=ranking.num_images
@@ -153,7 +154,7 @@ def study(
         metric=metric,
         names=tuple(names),
         groups=tuple(labelled[label] for label in ranking.order),
-        unranked=tuple(group for group in groups if group.label not in ranking.order),
+        unranked=tuple(group for group in groups if group.label not in ranked),
         ranking=ranking,
         new_images=new,
         verdict=tuple(words),

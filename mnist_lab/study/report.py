@@ -22,7 +22,7 @@ TEST = "test/acc"  # shown beside whatever ranks
 PERCENT = f"{100 * LEVEL:g} %"
 
 
-def record(group: Group, study: Study) -> dict[str, Any]:
+def record(group: Group, study: Study, *, rank: int | None) -> dict[str, Any]:
     """The values of a row, as fractions, nats and seconds; None where there is none."""
     runs = group.runs(study.metric)
     num_params = group.mean("num_params")
@@ -30,7 +30,7 @@ def record(group: Group, study: Study) -> dict[str, Any]:
     if runs:
         row = dataclasses.asdict(summary_of(study, runs))
     return {
-        "rank": study.groups.index(group) + 1 if group in study.groups else None,
+        "rank": rank,
         "label": group.label,
         "settings": dict(group.settings),
         **row,
@@ -50,7 +50,10 @@ def summary_of(study: Study, runs: Mapping[int, float]) -> Summary:
 
 
 def records(study: Study) -> list[dict[str, Any]]:
-    return [record(group, study) for group in (*study.groups, *study.unranked)]
+    return [
+        *(record(group, study, rank=rank) for rank, group in enumerate(study.groups, start=1)),
+        *(record(group, study, rank=None) for group in study.unranked),
+    ]
 
 
 def extra_columns(study: Study) -> list[str]:
@@ -160,10 +163,10 @@ def header(metric: str) -> str:
     return f"{metric} %" if is_fraction(metric) else metric
 
 
-def starred(study: Study) -> tuple[str, ...]:
+def starred(study: Study) -> frozenset[str]:
     """Labels of the rows that may be the best, where these are several."""
     possible = study.ranking.contenders
-    return possible if len(possible) > 1 else ()
+    return frozenset(possible if len(possible) > 1 else ())
 
 
 def table_rows(study: Study) -> list[list[str]]:
@@ -171,8 +174,9 @@ def table_rows(study: Study) -> list[list[str]]:
     metric, extra = study.metric, extra_columns(study)
     settings = [short_name(name) for name in study.names]
     rows = [["#", *settings, "n", header(metric), "sd", f"{PERCENT} interval", *map(header, extra)]]
+    stars = starred(study)
     for row in records(study):
-        star = "*" if row["label"] in starred(study) else ""
+        star = "*" if row["label"] in stars else ""
         low, high = number(metric, row["low"]), number(metric, row["high"])
         rows.append(
             [
