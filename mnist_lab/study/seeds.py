@@ -12,7 +12,7 @@ from mnist_lab.study.statistics import Estimate, estimate
 
 FOUR_IN_FIVE = float(special.ndtri(0.8))  # how often a difference shall be found
 MOST = 100  # seeds that anybody would run
-RANGE = 0.8  # probability of a range of numbers of seeds
+RANGE = 0.9  # level of the interval of the difference behind a range of numbers of seeds
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,7 @@ def num_seeds(gain: float, comparison: Comparison, ranking: Ranking, pair: Estim
 def plan(comparison: Comparison, ranking: Ranking) -> Plan | None:
     """What more seeds would bring; None where the runs tell no spread.
 
-    The range holds the number of seeds that the true difference would need about four times in
-    five, if the spread is as it looks.
+    The range comes from an interval of the difference, and takes the spread to be as it looks.
     """
     a, b = ranking.runs[comparison.best], ranking.runs[comparison.other]
     pair = estimate(a, b, num_images=ranking.num_images)
