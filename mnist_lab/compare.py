@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ examples:
   mnist-compare SWEEP_DIR --filter optimizer=adam,rmsprop --filter max_epochs=20
   mnist-compare SWEEP_DIR --by optimizer          one row for each optimizer, over all else
   mnist-compare outputs --metric val/loss --format csv > runs.csv
+  mnist-compare SWEEP_DIR --html report.html      one file to look at and to send
 
 Runs that differ only in their seed make one row. Settings go by their full name (model.width) or
 the short one (width). Rows are ranked by val/acc unless --metric says otherwise; test metrics are
@@ -32,6 +33,9 @@ of a metric of your own say it: --metric val/f1:max, or :min.
 The plots learning_curves.png, effects.png and cost.png go to --out; without it to DIR/comparison/
 if there is one DIR and it is no run, and for the formats csv and json nowhere.
 """
+
+Epochs = Mapping[Path, Sequence[Mapping[str, float]]]
+"""The rows of metrics.csv of each run."""
 
 
 def main() -> None:
@@ -68,6 +72,12 @@ def compare_command(args: Sequence[str]) -> None:
         "--by", metavar="KEY,...", help="a row for each value of these, averaged over the others"
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="(table)")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="a report that opens in a browser, without a network (needs the extra report)",
+    )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the plots go")
     options = parser.parsed(args)
 
@@ -94,8 +104,13 @@ def compare_command(args: Sequence[str]) -> None:
     else:
         print_out(text(found, remarks, markdown=options.format == "markdown"))
     folder = options.out or default_folder(options.folders, options.format)
-    if folder is not None and found.verdict:
-        draw_plots(found, folder, asked=options.out is not None)
+    if not found.verdict or (folder is None and options.html is None):
+        return
+    epochs = read_curves(found)
+    if options.html is not None:
+        write_report(found, epochs, options.html, remarks=remarks)
+    if folder is not None:
+        draw_plots(found, epochs, folder, asked=options.out is not None)
 
 
 def print_out(output: str) -> None:
@@ -113,14 +128,8 @@ def default_folder(folders: Sequence[Path], style: str) -> Path | None:
     return folders[0] / "comparison"
 
 
-def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
-    """Draw, and name the files.
-
-    Raises:
-        Refused: the folder that the user asked for cannot be written.
-    """
-    from mnist_lab.study.plots import draw
-
+def read_curves(found: Study) -> dict[Path, list[dict[str, float]]]:
+    """metrics.csv of each run, by its directory; of one that cannot be read, it says so."""
     epochs: dict[Path, list[dict[str, float]]] = {}
     for group in (*found.groups, *found.unranked):
         for result in group.results:
@@ -128,6 +137,36 @@ def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
                 epochs[result.path] = read_epochs(result.path)
             except Refused as error:
                 print(f"{error} Its curve is not drawn.", file=sys.stderr)
+    return epochs
+
+
+def write_report(found: Study, epochs: Epochs, path: Path, *, remarks: Sequence[str]) -> None:
+    """Write the HTML file, or say what it takes.
+
+    Raises:
+        Refused: the file cannot be written.
+    """
+    from mnist_lab.study.html import EXTRA, plotly_script, write_html
+
+    script = plotly_script()
+    if script is None:
+        print(f"No report: it needs plotly; {EXTRA}", file=sys.stderr)
+        return
+    try:
+        write_html(found, epochs, path, script=script, remarks=remarks)
+    except OSError as error:
+        raise Refused(f"--html {path}: cannot be written ({error.strerror}).") from None
+    print(f"report: {path}", file=sys.stderr)
+
+
+def draw_plots(found: Study, epochs: Epochs, folder: Path, *, asked: bool) -> None:
+    """Draw, and name the files.
+
+    Raises:
+        Refused: the folder that the user asked for cannot be written.
+    """
+    from mnist_lab.study.plots import draw
+
     if folder.is_symlink() and not asked:  # a stranger's sweep must not lead out of itself
         print(f"No plots: {folder}: a symbolic link; --out FOLDER names another", file=sys.stderr)
         return

@@ -57,15 +57,15 @@ def slow_comparisons(groups, *, kind="other", num_images=None, level=0.95):
             error = math.sqrt((apart.var(ddof=1) + floor) / len(apart))
             df = len(apart) - 1
             ways.append((2 * stats.t.sf(gain / error, df), error, df))
-        tests[name] = (gain, *min(ways))
+        tests[name] = (gain, min(ways)[0], ways)
     found, m, stopped, largest = {}, len(tests), None, 0
-    for step, (name, (gain, p, error, df)) in enumerate(
+    for step, (name, (gain, p, ways)) in enumerate(
         sorted(tests.items(), key=lambda item: item[1][1])
     ):
         largest = max(largest, min(1, 2 * p * (m - step)))
         place = stopped or m - step
         if largest >= 1 - level:
             stopped = place
-        margin = error * stats.t.isf((1 - level) / place / 4, df)
+        margin = min(error * stats.t.isf((1 - level) / place / 4, df) for _, error, df in ways)
         found[name] = (gain, gain - margin, gain + margin, largest)
     return found

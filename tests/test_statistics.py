@@ -316,7 +316,7 @@ def test_verdict_names_a_clear_winner():
         f"{expected[name][0]:.4f} [{expected[name][1]:.4f}, {expected[name][2]:.4f}]"
         for name in ("rmsprop", "sgd")
     )
-    how = "by the spread of the whole sweep, Holm p < 0.0001"
+    how = "paired by seed, Holm p < 0.0001"
     assert words(groups, baseline="sgd") == [
         "adam is best: val/acc 0.9812 (n=5).",
         f"It beats the next, rmsprop, by {near} ({how}).",

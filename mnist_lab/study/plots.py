@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,9 @@ from matplotlib.transforms import ScaledTranslation
 
 from mnist_lab.settings.hyperparameters import CHOICES
 from mnist_lab.study.comparison import Study, is_fraction, levels
+from mnist_lab.study.curves import Rows, by_epoch, means_of
 from mnist_lab.study.effects import Effect
-from mnist_lab.study.groups import Group, as_typed, short_name
+from mnist_lab.study.groups import as_typed, short_name
 from mnist_lab.ui.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ GAP = (math.nan, math.nan)  # interrupts a line
 AT_ONCE = 50  # grey curves
 MAX_PANELS = 6
 MOST_NAMED = 3  # of the settings whose curves lie below the plot
-Rows = Sequence[Mapping[str, float]]
-"""metrics.csv of one run: a row an epoch."""
 
 
 def draw(study: Study, epochs: Mapping[Path, Rows], folder: Path) -> list[Path]:
@@ -144,21 +142,6 @@ def show_best(
         text = "\n".join(["lower than this:", *names])
         place: Any = {"transform": axes.transAxes, "ha": "right", "va": "bottom", "fontsize": 7}
         axes.text(0.99, 0.02, text, color="#666666", **place)
-
-
-def means_of(group: Group, epochs: Mapping[Path, Rows], name: str) -> dict[int, float]:
-    found = by_epoch(group, epochs, name)
-    return {epoch: math.fsum(values) / len(values) for epoch, values in found.items()}
-
-
-def by_epoch(group: Group, epochs: Mapping[Path, Rows], name: str) -> dict[int, list[float]]:
-    """The finite values of a group's runs after each epoch."""
-    values = defaultdict(list)
-    for result in group.results:
-        for row in epochs.get(result.path, ()):
-            if math.isfinite(row.get(name, math.nan)) and math.isfinite(row.get("epoch", math.nan)):
-                values[int(row["epoch"])].append(row[name])
-    return dict(sorted(values.items()))
 
 
 @styled

@@ -103,10 +103,10 @@ class Ranking:
         alpha = 1 - level
         adjusted, places = holm([1.0 if p is None else p for _, p, _ in found], alpha=alpha)
         against = []
-        for other, (way, p, num_tries), p_holm, place in zip(
+        for other, (ways, p, num_tries), p_holm, place in zip(
             order[1:], found, adjusted, places, strict=True
         ):
-            difference = way.at(1 - alpha / (place * num_tries), p=p)
+            way, difference = narrowest(ways, p=p, alpha=alpha / (place * num_tries))
             against.append(
                 Comparison(
                     best=order[0],
@@ -144,14 +144,25 @@ class Ranking:
         return self.order[:1] + tuple(c.other for c in self.against if not c.separated)
 
 
-def surest(ways: list[Estimate]) -> tuple[Estimate, float | None, int]:
-    """The way that tells two settings apart best; its p value, adjusted for having had a choice;
+def surest(ways: list[Estimate]) -> tuple[list[Estimate], float | None, int]:
+    """The ways that can tell two settings apart, the best one's p value, adjusted for the choice,
     and for how many it is adjusted: two also where two runs leave the whole sweep's spread alone,
     as that is then too sure of itself where one setting is far noisier than the others.
     """
-    tries = [(p, way) for way in ways if (p := way.p) is not None]
-    if not tries:
-        return ways[-1], None, 1
-    p, way = min(tries, key=lambda item: item[0])
-    num_tries = 2 if way.moderated else len(tries)
-    return way, min(1.0, num_tries * p), num_tries
+    tested = [(p, way) for way in ways if (p := way.p) is not None]
+    if not tested:
+        return ways[-1:], None, 1
+    num_tries = 2 if any(way.moderated for _, way in tested) else len(tested)
+    return [way for _, way in tested], min(1.0, num_tries * min(p for p, _ in tested)), num_tries
+
+
+def narrowest(
+    ways: list[Estimate], *, p: float | None, alpha: float
+) -> tuple[Estimate, Difference]:
+    """The way with the narrowest interval of level 1 - alpha: of those that tell apart, if any.
+
+    All of them hold the truth together as often as the p value was adjusted for.
+    """
+    telling = [way for way in ways if way.p is not None and way.p < alpha] or ways
+    found = [(way, way.at(1 - alpha, p=p)) for way in telling]
+    return min(found, key=lambda item: (item[1].high or 0) - (item[1].low or 0))
