@@ -470,8 +470,8 @@ def test_a_setting_that_diverged_is_never_ranked(tmp_path: Path):
     assert labels(found) == ["lr=0.01"]
     assert [group.label for group in found.unranked] == ["lr=1", "lr=0.1"]
     assert found.verdict[1:] == (
-        "lr=1 (the baseline) is not ranked: 1 of 3 runs have no finite val/acc.",
-        "lr=0.1 is not ranked: 1 of 3 runs have no finite val/acc.",
+        "lr=1 (the baseline) is not ranked: 1 of 3 seeds have no finite val/acc.",
+        "lr=0.1 is not ranked: 1 of 3 seeds have no finite val/acc.",
     )
     rows = text(found, []).splitlines()
     assert rows[2].split()[:4] == ["-", "1", "3", "diverged"]

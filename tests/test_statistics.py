@@ -411,7 +411,7 @@ def test_verdict_reports_settings_that_cannot_be_ranked():
         "lr=10": {},
     }
     failed = [
-        "lr=1 (the baseline) is not ranked: 2 of 3 runs have no finite val/acc.",
+        "lr=1 (the baseline) is not ranked: 2 of 3 seeds have no finite val/acc.",
         "lr=10 is not ranked: no runs.",
     ]
     assert words(groups, baseline="lr=1") == [

@@ -8,10 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from mnist_lab.settings.hyperparameters import NAMES, Value
-from mnist_lab.settings.table import nearest
 from mnist_lab.study.effects import Effect, main_effects, shares
 from mnist_lab.study.groups import (
     Group,
@@ -24,7 +21,7 @@ from mnist_lab.study.groups import (
     varied,
 )
 from mnist_lab.study.images import new_images
-from mnist_lab.study.moderation import Kind
+from mnist_lab.study.metric import images_behind, is_fraction, kind_of, ranking_metric
 from mnist_lab.study.ranking import Comparison, Ranking
 from mnist_lab.study.results import Result
 from mnist_lab.study.statistics import Difference
@@ -32,13 +29,6 @@ from mnist_lab.study.verdict import verdict
 from mnist_lab.ui.errors import Refused
 
 LEVEL = 0.95  # of every interval
-MOST_IMAGES = 10**6  # figures have six decimals
-METRIC = "val/acc"  # what ranks unless the user says otherwise
-FALLBACK = "train/acc_eval"  # what ranks where nothing was kept for validation
-
-# The lab's own figures by the last part of their names. Of any other the user says it.
-HIGHER_IS_BETTER = {"acc", "acc_eval", "acc_best"}
-LOWER_IS_BETTER = {"loss", "loss_eval", "gap", "num_params", "seconds"}
 
 
 @dataclass(frozen=True)
@@ -179,46 +169,6 @@ def on_new_images(
     return new_images(comparison, runs, metric=metric, level=LEVEL)
 
 
-def last_part(metric: str) -> str:
-    return metric.rpartition("/")[2]
-
-
-def is_fraction(metric: str) -> bool:
-    """Accuracies and their differences, which people read in percent."""
-    return last_part(metric) in {*HIGHER_IS_BETTER, "gap"}
-
-
-def kind_of(metric: str) -> Kind:
-    last = last_part(metric)
-    return "accuracy" if last in HIGHER_IS_BETTER else "loss" if "loss" in last else "other"
-
-
-def images_behind(metric: str, finished: Sequence[Result]) -> int | None:
-    """By how many steps a figure of a run is rounded; see `Study.num_images`."""
-    if metric in ("num_params", "seconds"):
-        return None
-    split = "test" if metric == "gap" else metric.partition("/")[0]
-    counted = {result.num_images.get(split) for result in finished if metric in result.metrics}
-    if counted and None not in counted and (metric == "gap" or kind_of(metric) == "accuracy"):
-        return min(number for number in counted if number)
-    values = [result.metrics[metric] for result in finished if metric in result.metrics]
-    return fewest_images(values) if kind_of(metric) == "accuracy" else MOST_IMAGES
-
-
-def fewest_images(shares: Sequence[float]) -> int:
-    """The smallest number of images of which all shares, with six decimals, can be whole parts.
-
-    For runs that have not counted them: never more than there were, so that nothing is taken to be
-    known better than it is.
-    """
-    possible = np.arange(1, 10**5 + 1)
-    for share in dict.fromkeys(shares):
-        if math.isfinite(share) and len(possible):
-            parts = share * possible
-            possible = possible[np.abs(parts - np.round(parts)) <= 0.6e-6 * possible]
-    return int(possible[0]) if len(possible) else MOST_IMAGES
-
-
 def tell_data_apart(results: Sequence[Result]) -> list[Result]:
     """Give data sets of one name but other images names of their own."""
     digests = defaultdict(set)
@@ -245,36 +195,6 @@ def newest(results: Iterable[Result]) -> list[Result]:
         if key not in kept or result.updated >= kept[key].updated:
             kept[key] = result
     return [*kept.values()]
-
-
-def ranking_metric(wanted: str | None, finished: Sequence[Result]) -> tuple[str, bool, list[str]]:
-    """Choose what ranks and whether higher is better; say so where it is not validation."""
-    available = {name for result in finished for name in result.metrics}
-    if wanted is None:
-        if METRIC in available or not finished:
-            return METRIC, True, []
-        warning = (
-            "WARNING: without a validation split this ranks by the last training metrics, which "
-            "favour what overfits."
-        )
-        return FALLBACK, True, [warning]
-    metric, colon, direction = wanted.partition(":")
-    if finished and metric not in available:
-        raise Refused(f"--metric {wanted}: no finished run has it; {nearest(metric, available)}")
-    known = HIGHER_IS_BETTER | LOWER_IS_BETTER
-    if direction not in ("max", "min") and (colon or last_part(metric) not in known):
-        raise Refused(
-            f"--metric {wanted}: whether higher is better must be said; write {metric}:max or "
-            f"{metric}:min."
-        )
-    higher = direction == "max" if colon else last_part(metric) in HIGHER_IS_BETTER
-    if not metric.startswith("test/"):
-        return metric, higher, []
-    warning = (
-        f"WARNING: ranked by {metric}, as asked; the best setting's value is too good, since it "
-        "was chosen by the same images."
-    )
-    return metric, higher, [warning]
 
 
 def data_notes(finished: Sequence[Result], *, metric: str) -> list[str]:

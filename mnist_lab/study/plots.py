@@ -15,10 +15,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodF
 from matplotlib.transforms import ScaledTranslation
 
 from mnist_lab.settings.hyperparameters import CHOICES
-from mnist_lab.study.comparison import Study, is_fraction, levels
+from mnist_lab.study.comparison import Study, levels
 from mnist_lab.study.curves import Rows, by_epoch, means_of
 from mnist_lab.study.effects import Effect
 from mnist_lab.study.groups import as_typed, short_name
+from mnist_lab.study.metric import is_fraction
 from mnist_lab.ui.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
 
 if TYPE_CHECKING:

@@ -139,7 +139,9 @@ def _unranked(ranking: Ranking, *, metric: str) -> list[str]:
     for name, runs in ranking.runs.items():
         if name not in ranking.order:
             num_failed = sum(not math.isfinite(value) for value in runs.values())
-            why = f"{num_failed} of {len(runs)} runs have no finite {metric}" if runs else "no runs"
+            why = (
+                f"{num_failed} of {len(runs)} seeds have no finite {metric}" if runs else "no runs"
+            )
             role = " (the baseline)" if name == ranking.baseline else ""
             lines.append(f"{name}{role} is not ranked: {why}.")
     return lines
