@@ -10,6 +10,7 @@ import numpy as np
 
 from mnist_lab.pictures.prediction import Prediction, as_csv, as_json, as_table
 from mnist_lab.run.stored import RunData, StoredRun, add_checkpoint, paths_and_overrides
+from mnist_lab.settings import own
 from mnist_lab.ui.console import Screen, progress_bar
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.verb import Parser, verb, whole
@@ -65,6 +66,7 @@ def predict_command(args: Sequence[str]) -> None:
     add_checkpoint(parser)
     options = parser.parsed(args)
 
+    own.name_folders(options.config_dir)
     paths, overrides = paths_and_overrides(options.images)
     run = StoredRun.find(options.run, checkpoint=options.checkpoint)
     if options.show is not None:

@@ -8,7 +8,7 @@ import inspect
 import math
 import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from rich.markup import escape
 from torch.utils.tensorboard import SummaryWriter
+from torchmetrics import Metric
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
@@ -32,7 +34,8 @@ from mnist_lab.run.device import INSTEAD, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
 from mnist_lab.run.tensorboard import write_session_end, write_session_start
-from mnist_lab.settings.build import build
+from mnist_lab.settings.build import build, build_extras
+from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
@@ -104,12 +107,14 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
             )
 
 
-def build_model(config: Config) -> Classifier:
+def build_model(config: Config, metrics: Mapping[str, Metric]) -> Classifier:
     """Build the network with the first weights that its seed gives."""
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
     schedule = build(config["schedule"])
-    model: Classifier = build(config["model"], optimizer=optimizer, schedule=schedule)
+    model: Classifier = build(
+        config["model"], optimizer=optimizer, schedule=schedule, metrics=metrics
+    )
     return model
 
 
@@ -145,7 +150,9 @@ def train(
             with handlers_kept(), num_threads(config["threads"]):
                 parts = build_parts(config, run, console)
                 fit(parts, console, checkpoint)
-                metrics = record(config, run, parts, measure(parts, run, console), code)
+                loggers = [*parts.trainer.loggers]
+                figures = measure(parts, run, console)
+                metrics = record(config, run, parts, figures, code, loggers)
                 run.write_status("finished", epoch=metrics["epochs"])
                 console.print()
                 console.print(result_table(metrics, shown_path(run.path)))
@@ -206,7 +213,8 @@ class Parts:
 def build_parts(config: Config, run: Run, console: Console) -> Parts:
     """Build what a run is made of, and print it."""
     data: MNISTDataModule = build(config["data"], seed=config["seed"])
-    model = build_model(config)
+    extras = build_extras(config, save_dir=run.path)
+    model = build_model(config, extras["metrics"])
     summary = ModelSummary(model, max_depth=-1)
     if config["trainer"]["precision"] == "64-true":
         model.double()  # Lightning does so after it has read a checkpoint's weights, into 32 bits
@@ -223,17 +231,21 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
             StopOnSignal(),
             SeedEpochs(seed=config["seed"]),
             ProgressBar(console),
+            *extras["callbacks"].values(),
             recorder,
         ],
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # no scheduler's variables
         default_root_dir=run.path,
         num_sanity_val_steps=0,
-        logger=False,  # Record writes TensorBoard by epochs, so that runs of any batch size compare
+        # Record writes TensorBoard by epochs, so that runs of any batch size compare.
+        logger=[*extras["logger"].values()],
         enable_progress_bar=False,  # ours asks the device only when it draws
         enable_model_summary=False,
         deterministic=True,
     )
     ignore_stored_by_slurm(trainer)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(hyperparameters(config))
     describe(console, config, data, summary, run)
 
     def say(why: str) -> None:
@@ -268,15 +280,16 @@ def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
     that on the test images.
     """
     console.start_bar("testing", 0)
+    parts.trainer.loggers = []  # each split is read as if it were the test split
     last_epoch = read_epochs(run.path)[-1]
     figures = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
     test = evaluate(parts, "test")
     train = evaluate(parts, "train")
     if parts.data.num_val and "val/acc" not in figures and parts.trainer.limit_val_batches == 1.0:
         val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
-        figures |= {"val/loss": val["loss"], "val/acc": val["acc"]}
-    figures |= {"test/loss": test["loss"], "test/acc": test["acc"]}
-    figures |= {"train/loss_eval": train["loss"], "train/acc_eval": train["acc"]}
+        figures |= {f"val/{name}": value for name, value in val.items()}
+    figures |= {f"test/{name}": value for name, value in test.items()}
+    figures |= {f"train/{name}_eval": value for name, value in train.items()}
     figures["gap"] = train["acc"] - test["acc"]
     if best_epoch := parts.recorder.best_epoch:
         figures["val/acc_best"] = parts.recorder.best_acc
@@ -312,11 +325,18 @@ def evaluate(parts: Parts, split: str) -> dict[str, float]:
 
 
 def record(
-    config: Config, run: Run, parts: Parts, figures: dict[str, float], code: Code
+    config: Config,
+    run: Run,
+    parts: Parts,
+    figures: dict[str, float],
+    code: Code,
+    loggers: Iterable[Logger],
 ) -> dict[str, Any]:
-    """Write the final figures to metrics.json and TensorBoard."""
+    """Write the final figures to metrics.json, TensorBoard and the user's loggers."""
     epochs = read_epochs(run.path)
     best_epoch = parts.recorder.best_epoch
+    own_metrics: Any = parts.model.metrics
+    directions = {name: metric.higher_is_better for name, metric in own_metrics.items()}
     metrics = {
         "schema": SCHEMA,
         "data": parts.data.source.name,
@@ -327,6 +347,7 @@ def record(
         "epochs": len(epochs),
         "num_params": parts.summary.total_parameters,
         **{name: round(value, 6) for name, value in figures.items()},
+        **({"higher_is_better": directions} if directions else {}),
         **({"best_epoch": best_epoch} if best_epoch else {}),
         "seconds": round(sum(row["seconds"] for row in epochs), 3),
         "threads": config["threads"],
@@ -340,6 +361,9 @@ def record(
     }
     run.write_metrics(metrics)
     write_session_end(parts.board, metrics)
+    for logger in loggers:
+        logger.log_metrics(figures, parts.trainer.global_step)
+        logger.finalize("success")
     parts.board.add_text("data set", metrics["data"])
     parts.board.close()
     return metrics

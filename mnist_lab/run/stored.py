@@ -23,6 +23,7 @@ from mnist_lab.run.directory import (
     read_status,
 )
 from mnist_lab.run.images import own_images
+from mnist_lab.settings import own
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.overrides import refuse_repeated
@@ -220,6 +221,7 @@ class StoredRun:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    own.add_config_dir(parser)
     parser.add_argument(
         "--checkpoint",
         choices=("last", "best"),
@@ -241,6 +243,7 @@ def stored_runs(options: argparse.Namespace, *, most: int = 1) -> tuple[list[Sto
     Raises:
         Refused: there are too many, or one is none to ask.
     """
+    own.name_folders(options.config_dir)
     paths, overrides = paths_and_overrides(options.runs)
     if not 1 <= len(paths) <= most:
         number = "one" if most == 1 else "one, or two to compare"

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.settings import own
 from mnist_lab.settings.check import check
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, conf_dir
 from mnist_lab.settings.overrides import (
@@ -17,6 +18,7 @@ from mnist_lab.settings.overrides import (
     refuse_repeated,
     refuse_unless_composed,
 )
+from mnist_lab.settings.parameters import FILLED, fill
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.errors import Refused, first_line
 
@@ -146,7 +148,8 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
             del config["hydra"]
     try:
         for name in sorted(OmegaConf.missing_keys(config) if resolve else ()):
-            raise Refused(f"{name}: must be given ({SETTINGS[name].meaning}).")
+            meaning = f" ({SETTINGS[name].meaning})" if name in SETTINGS else ""
+            raise Refused(f"{name}: must be given{meaning}.")
         container = OmegaConf.to_container(config, resolve=resolve)
     except OmegaConfBaseException as error:
         raise Refused(f"{error.full_key}: {str(error).splitlines()[0]}") from None
@@ -157,12 +160,17 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
 def checked(config: DictConfig) -> Config:
     """Check a composed configuration and return it plain, with the chosen files as `choices`."""
     container = plain(config)
+    for group in FILLED:
+        fill(container[group])
+    own.name_targets(container)
     check(container)
     num_cores = os.cpu_count() or 1
     if (container["threads"] or 0) > num_cores:
         raise Refused(f"threads={container['threads']}: this machine has {num_cores} cores.")
     chosen = config.hydra.runtime.choices
     container["choices"] = {group: chosen.get(group) for group in GROUPS}
+    for group in ("metrics", "callbacks", "logger"):
+        container.setdefault(group, {})
     return container
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.settings.check import OPEN
 from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.schema import RETIRED
 from mnist_lab.settings.table import DIGESTS, SETTINGS, nearest
@@ -65,7 +66,12 @@ def is_value(override: Override) -> bool:
     """Whether an override changes one setting of a run, and no choice of a file."""
     changes = not (override.is_add() or override.is_force_add() or override.is_delete())
     name = override.key_or_group
-    return changes and name in SETTINGS and not name.startswith("hydra.")
+    return changes and (name in SETTINGS or may_be_own(name)) and not name.startswith("hydra.")
+
+
+def may_be_own(name: str) -> bool:
+    """Whether a class of the user's may have such a setting; composing tells whether it has."""
+    return "." in name and name.partition(".")[0] in OPEN
 
 
 def check_launcher(name: str, known: Sequence[str]) -> None:
@@ -84,9 +90,10 @@ def check_override(override: Override, *, multirun: bool) -> None:
     groups = (*GROUPS, SWEEP)
     if key in RETIRED:
         raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
-    if not (key in groups or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
+    digests = tuple(f"{name}." for name in DIGESTS)
+    if not (key in groups or key in SETTINGS or key.startswith(digests) or may_be_own(key)):
         raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
-    if override.is_delete():
+    if override.is_delete() and (key in groups or not may_be_own(key)):
         raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
     if override.is_sweep_override():
         if not multirun:

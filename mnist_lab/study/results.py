@@ -133,7 +133,7 @@ def read_result(path: Path) -> Result:
     )
     if state != "finished" and not (path / "config.yaml").exists():
         return result
-    settings = hyperparameters(read_config(path))
+    settings = hyperparameters(read_config(path, to_build=False))
     seed = settings.pop("seed", None)
     if not isinstance(seed, int):
         raise Refused(f"{path / 'config.yaml'}: holds no seed.")

@@ -169,11 +169,11 @@ def layer_table(summary: ModelSummary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, side in (("layer", "left"), ("output", "left"), ("parameters", "right")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
-    rows = zip(
-        summary.layer_names, summary.layer_types, summary.out_sizes, summary.param_nums, strict=True
-    )
-    for name, kind, size, num_params in rows:
-        if "." in name:  # the leaves of `layers`; metrics and the container itself are no layers
+    modules = [module for _, module in summary.named_modules]
+    rows = zip(modules, summary.layer_types, summary.out_sizes, summary.param_nums, strict=True)
+    for module, kind, size, num_params in rows:
+        is_metric = type(module).__module__.startswith("torchmetrics")
+        if not (is_metric or [*module.children()]):  # else it is no layer, or made of some
             shape = " x ".join(str(n) for n in size[1:]) if isinstance(size, list) else "-"
             table.add_row(kind, shape, f"{num_params:,}" if num_params else "-")
     return table
