@@ -149,7 +149,7 @@ def test_an_optimizer_with_groups_of_its_own_resumes_exactly(train, folder, verb
 
 def test_metrics_are_kept_each_epoch_and_at_the_end(train):
     path = train("metrics=sureness")
-    rows = list(csv.DictReader((path / "metrics.csv").open()))
+    rows = list(csv.DictReader((path / "metrics.csv").read_text().splitlines()))
     metrics = json.loads((path / "metrics.json").read_text())
     assert all(0 < float(row["val/sureness"]) < 1 for row in rows)
     assert float(rows[-1]["val/sureness"]) == pytest.approx(metrics["val/sureness"], abs=1e-6)
@@ -161,7 +161,7 @@ def test_loggers_get_settings_epochs_and_the_final_metrics(train):
     path = train("logger=csv", "metrics=sureness", "trainer.max_epochs=2")
     (folder,) = (path / "lightning_logs").iterdir()
     assert "model.width: 512" in (folder / "hparams.yaml").read_text()
-    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     stored = json.loads((path / "metrics.json").read_text())
     assert [float(row["val/sureness"]) for row in rows if row["val/sureness"]][:2]
     final = rows[-1]
@@ -182,7 +182,7 @@ def test_callbacks_act_and_ema_resumes_exactly(train, folder, verbs):
 
 def test_a_torch_scheduler_steps_once_an_epoch(train):
     path = train("schedule=steps", "optimizer.lr=0.01", "trainer.max_epochs=5")
-    rows = list(csv.DictReader((path / "metrics.csv").open()))
+    rows = list(csv.DictReader((path / "metrics.csv").read_text().splitlines()))
     assert [float(row["lr"]) for row in rows] == [0.01, 0.01, 0.005, 0.005, 0.0025]
 
 

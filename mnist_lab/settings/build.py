@@ -66,6 +66,7 @@ class Rehearsal:
         key = json.dumps([config["model"], config["optimizer"], config["schedule"]])
         if key not in self.built:
             with reasons(config, "optimizer"):
+                refuse_other("optimizer", located(config["optimizer"]["_target_"]))
                 network.optimizer = build(config["optimizer"])
                 optimizer = network.configure_optimizers()
             with reasons(config, "schedule"):
@@ -81,8 +82,8 @@ class Rehearsal:
         key = json.dumps(config["model"])
         if key not in self.networks:
             with reasons(config, "model"), torch.device("meta"):
+                refuse_other("model", located(config["model"]["_target_"]))
                 network = build(config["model"]).eval()
-                refuse_other("model", type(network))
                 shape = tuple(network(torch.zeros(1, 1, 28, 28)).shape)
                 if shape != (1, 10):
                     raise ValueError(f"gives {shape} for an image; must be (1, 10)")
@@ -93,6 +94,7 @@ class Rehearsal:
 # What a node of each group must build: module and name, imported where there is such a node.
 KINDS = {
     "model": ("mnist_lab.models.classifier", "Classifier"),
+    "optimizer": ("torch.optim", "Optimizer"),
     "metrics": ("torchmetrics", "Metric"),
     "callbacks": ("lightning.pytorch", "Callback"),
     "logger": ("lightning.pytorch.loggers", "Logger"),

@@ -11,14 +11,16 @@ from mnist_lab.settings import own
 from mnist_lab.settings.check import check
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, conf_dir
 from mnist_lab.settings.overrides import (
+    changes_shape,
     check_launcher,
     check_override,
+    is_of_own_class,
     is_value,
     parsed_overrides,
     refuse_repeated,
     refuse_unless_composed,
 )
-from mnist_lab.settings.parameters import FILLED, fill
+from mnist_lab.settings.parameters import fill
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.errors import Refused, first_line
 
@@ -61,12 +63,14 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
             problem = first_line(error)
             if problem == str(error) and error.__context__:  # of whose words Hydra's has none
                 problem += f"\n{first_line(error.__context__)}"
-        if problem or any(override.is_add() or override.is_force_add() for override in parsed):
+        theirs = [one for one in parsed if not problem and is_of_own_class(one, config)]
+        if problem or any(changes_shape(override) for override in parsed):
             single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
             groups = [text for text in single if text.partition("=")[0] in GROUPS]
             known = leaves(plain(hydra.compose("train", groups), resolve=False))
             for override in parsed:
-                refuse_unless_composed(override, known)
+                if override not in theirs:
+                    refuse_unless_composed(override, known)
     if problem:
         raise Refused(problem)
     return config
@@ -160,8 +164,7 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
 def checked(config: DictConfig) -> Config:
     """Check a composed configuration and return it plain, with the chosen files as `choices`."""
     container = plain(config)
-    for group in FILLED:
-        fill(container[group])
+    fill(container)
     own.name_targets(container)
     check(container)
     num_cores = os.cpu_count() or 1

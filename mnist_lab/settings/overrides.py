@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.settings.check import OPEN
+from mnist_lab.settings import own
+from mnist_lab.settings.check import BUILDABLE, OPEN
 from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.schema import RETIRED
 from mnist_lab.settings.table import DIGESTS, SETTINGS, nearest
@@ -64,7 +65,7 @@ def refuse_repeated(overrides: Sequence[str], *, multirun: bool | None = None) -
 
 def is_value(override: Override) -> bool:
     """Whether an override changes one setting of a run, and no choice of a file."""
-    changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+    changes = not changes_shape(override)
     name = override.key_or_group
     return changes and (name in SETTINGS or may_be_own(name)) and not name.startswith("hydra.")
 
@@ -106,16 +107,35 @@ def check_override(override: Override, *, multirun: bool) -> None:
     if key in groups:
         for value in values:
             if value not in choices(key):
-                raise Refused(f"{key}={value}: no such {key}; {nearest(value, choices(key))}")
+                hint = nearest(value, choices(key))
+                if not (own.folders or hint.startswith("did")):
+                    hint += f"; {own.FLAG} FOLDER brings your own"
+                raise Refused(f"{key}={value}: no such {key}; {hint}")
+
+
+def is_of_own_class(override: Override, config: Mapping[str, Any]) -> bool:
+    """Whether it is about a class of the user's, which may take what conf/ does not know."""
+    node = config.get(override.key_or_group.partition(".")[0])
+    target = node.get("_target_", "") if isinstance(node, Mapping) else ""
+    return may_be_own(override.key_or_group) and target not in BUILDABLE
+
+
+def changes_shape(override: Override) -> bool:
+    return override.is_add() or override.is_force_add() or override.is_delete()
 
 
 def refuse_unless_composed(override: Override, known: Mapping[str, Any]) -> None:
     key = override.key_or_group
     if key in (*GROUPS, SWEEP) or key.startswith(("hydra", *(f"{name}." for name in DIGESTS))):
         return
+    if override.is_delete():
+        raise Refused(
+            f"{override.input_line}: a run needs all of its settings; none can be taken away."
+        )
     if key not in known:
         group = key.partition(".")[0]
-        here = [name for name in known if name.startswith(f"{group}.") and name in SETTINGS]
+        here = [name for name in known if name.startswith(f"{group}.")]
+        here = [name for name in here if not name.endswith(("._target_", "._partial_"))]
         raise Refused(
             f"{override.input_line}: not a setting of this {group}; it has: {', '.join(here)}"
         )

@@ -62,10 +62,10 @@ def add_config_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def targets(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def targets(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The nodes that name what is to be built: `model`, or `callbacks.ema`."""
     for group, node in config.items():
-        if not isinstance(node, Mapping):
+        if not isinstance(node, Mapping) or group == "hydra":
             continue
         if "_target_" in node:
             yield group, node

@@ -13,12 +13,17 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_lab.settings import own
 from mnist_lab.settings.table import SETTINGS, Setting
 from mnist_lab.ui.errors import Refused, first_line
 
 # What the lab hands in, and no configuration says.
-FILLED = ("model", "optimizer", "schedule")
-OWN = ("mnist_lab.", "lightning.")
+PARTIAL = ("optimizer", "schedule")  # called later, with what the lab hands in
+OF_LIBRARIES = (
+    "mnist_lab.",
+    "lightning.",
+    "torchmetrics.",
+)  # whose nodes stay as short as they are
 GIVEN = frozenset({"self", "params", "optimizer", "schedule", "metrics", "progress"})
 
 
@@ -97,14 +102,20 @@ def parameters(target: str) -> Mapping[str, tuple[Setting, Any]]:
     return found
 
 
-def fill(node: MutableMapping[Any, Any]) -> None:
-    """Give a node that names a class of the user's the defaults of its constructor.
+def fill(config: Mapping[Any, Any]) -> None:
+    """Give each node that names a class of the user's the defaults of its constructor, in place.
 
     So they can be set as those of the lab's own are, and stand in what a run stores.
     """
-    target = node.get("_target_")
-    if not isinstance(target, str) or target.startswith(OWN):
-        return
+    for place, node in own.targets(config):
+        target = node["_target_"]
+        if place != "data" and isinstance(target, str) and not target.startswith(OF_LIBRARIES):
+            fill_node(node, target)
+            if place in PARTIAL:
+                node["_partial_"] = True
+
+
+def fill_node(node: MutableMapping[Any, Any], target: str) -> None:
     for name, (setting, default) in parameters(target).items():
         if name in node:
             continue
@@ -112,8 +123,6 @@ def fill(node: MutableMapping[Any, Any]) -> None:
             node[name] = "???"  # Hydra's own sign for what must be given
         elif setting.kind is not object or default is None:
             node[name] = list(default) if isinstance(default, tuple) else default
-    if isinstance(located(target), type) is False or not is_network(located(target)):
-        node["_partial_"] = True
 
 
 def constructor_arguments(target: str) -> Iterator[str]:
@@ -141,9 +150,8 @@ def constructors(thing: Any) -> Iterator[Any]:
 
 
 def is_network(thing: Any) -> bool:
-    from lightning.pytorch import LightningModule
-
-    return isinstance(thing, type) and issubclass(thing, LightningModule)
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in getattr(thing, "__mro__", ())}
+    return "mnist_lab.models.classifier.Classifier" in names
 
 
 def type_hints(function: Any) -> dict[str, Any]:

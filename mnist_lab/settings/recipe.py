@@ -13,7 +13,7 @@ from hydra.core.default_element import ConfigDefault, GroupDefault, ResultDefaul
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_lab.settings.parameters import FILLED, fill
+from mnist_lab.settings.parameters import fill
 from mnist_lab.settings.table import leaves
 
 RECIPE = "experiment"
@@ -37,8 +37,7 @@ class RecipeLoader(ConfigLoaderImpl):
             del content[group]
         config = super()._compose_config_from_defaults_list(defaults, repo)
         with open_dict(config):
-            for group in FILLED:
-                fill(config.get(group) or {})
+            fill(config)
         return config
 
 
