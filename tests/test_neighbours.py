@@ -24,7 +24,7 @@ from mnist_lab.evaluation import neighbours
 from mnist_lab.evaluation import tensorboard as evaluation_tensorboard
 from mnist_lab.evaluation.answers import Answers, log_probs
 from mnist_lab.evaluation.neighbours import TrainingImages, features
-from mnist_lab.evaluation.plots import predictions_figure
+from mnist_lab.pictures.plots import predictions_figure
 from mnist_lab.pictures.prediction import Prediction
 from mnist_lab.predict import predict_command
 from mnist_lab.run.checkpoints import load_model

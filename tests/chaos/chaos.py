@@ -28,7 +28,7 @@ from tiny_run import write_data_set
 
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.source import FILES
-from mnist_lab.pictures.ink import to_mnist
+from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import PictureError, load_picture
 from mnist_lab.run.checkpoints import AtomicCheckpointIO, Damaged, read_checkpoint
 from mnist_lab.run.directory import is_held, read_epochs, read_state
