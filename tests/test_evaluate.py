@@ -30,8 +30,8 @@ from mnist_lab.evaluation.judge import claim_folder
 from mnist_lab.evaluation.metrics import NUM_BINS, Disagreement, split_metrics
 from mnist_lab.predict import predict_command
 from mnist_lab.run.checkpoints import load_model
-from mnist_lab.run.directory import Run, locate, read_epochs, read_metrics, read_status
-from mnist_lab.run.stored import StoredRun
+from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_status
+from mnist_lab.run.stored import StoredRun, locate
 from mnist_lab.settings.groups import choices
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import write_json

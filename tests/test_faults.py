@@ -13,7 +13,8 @@ from sweeps import wait_until
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.run.callbacks import Record
 from mnist_lab.run.checkpoints import read_checkpoint
-from mnist_lab.run.directory import Run, read_config, read_epochs, read_state, read_status
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, read_epochs, read_state, read_status
 from mnist_lab.run.resume import go_on
 from mnist_lab.ui.errors import Failed
 from mnist_lab.ui.signals import Interrupted

@@ -17,7 +17,8 @@ from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
-from mnist_lab.run.directory import read_config, read_metrics
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_metrics
 from mnist_lab.run.stored import StoredRun
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA

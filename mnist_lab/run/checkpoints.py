@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from mnist_lab.run.directory import checkpoint_path, read_config, stored_config
+from mnist_lab.run.config import read_config, stored_config
+from mnist_lab.run.directory import checkpoint_path
 from mnist_lab.run.former import upgrade_checkpoint
 from mnist_lab.settings.build import build
 from mnist_lab.settings.schema import SCHEMA, taken_version

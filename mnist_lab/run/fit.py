@@ -1,4 +1,4 @@
-"""One run: from a checked configuration and a claimed directory to its final figures."""
+"""One run: from a checked configuration and a claimed directory to its final metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import errno
 import inspect
 import math
-import platform
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,14 +25,14 @@ from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
-from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_run_checkpoint
-from mnist_lab.run.code import Code, installed_version, own_code
-from mnist_lab.run.device import INSTEAD, departures, device_name, granted
+from mnist_lab.run.checkpoints import AtomicCheckpointIO
+from mnist_lab.run.code import Code, own_code
+from mnist_lab.run.device import INSTEAD, asked_of, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
-from mnist_lab.run.tensorboard import write_session_end, write_session_start
+from mnist_lab.run.measure import measure, record
+from mnist_lab.run.tensorboard import write_session_start
 from mnist_lab.settings.build import build
-from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import shown_path
@@ -53,7 +52,7 @@ DISK_ERRORS = {
 
 
 # A second thread makes a recipe 1.0 to 1.6 times as fast, and far slower beside a busy core; the
-# README has the figures. A sweep uses further cores for further runs.
+# README has the times. A sweep uses further cores for further runs.
 DEFAULT_THREADS = 1
 
 
@@ -81,12 +80,6 @@ def resolved(config: Config) -> Config:
     config = {**config, "data": data, "trainer": trainer, "threads": threads}
     config.pop("asked", None)
     return {**config, "asked": {"trainer": asked}} if asked else config
-
-
-def asked_of(config: Config) -> Config:
-    """Settings of the trainer that were asked for and not granted, also in a run's first part."""
-    asked: Config = config.get("asked", {}).get("trainer", {})
-    return asked
 
 
 def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: int) -> None:
@@ -259,90 +252,6 @@ def fit(parts: Parts, console: Console, checkpoint: Path | None) -> None:
     console.end_bar()
     if not isinstance(trainer.profiler, PassThroughProfiler):
         console.print_plain(trainer.profiler.summary())
-
-
-def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
-    """The figures of the last epoch's weights, and what the best epoch's answer to the test split.
-
-    Losses in nats, accuracies 0..1; `gap` is the accuracy on the training images, dropout off, less
-    that on the test images.
-    """
-    console.start_bar("testing", 0)
-    last_epoch = read_epochs(run.path)[-1]
-    figures = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
-    test = evaluate(parts, "test")
-    train = evaluate(parts, "train")
-    if parts.data.num_val and "val/acc" not in figures and parts.trainer.limit_val_batches == 1.0:
-        val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
-        figures |= {"val/loss": val["loss"], "val/acc": val["acc"]}
-    figures |= {"test/loss": test["loss"], "test/acc": test["acc"]}
-    figures |= {"train/loss_eval": train["loss"], "train/acc_eval": train["acc"]}
-    figures["gap"] = train["acc"] - test["acc"]
-    if best_epoch := parts.recorder.best_epoch:
-        figures["val/acc_best"] = parts.recorder.best_acc
-        is_last = best_epoch == last_epoch["epoch"]
-        best = test if is_last else evaluate_best(parts, run, console, epoch=best_epoch)
-        if best:
-            figures["test/acc_best"] = best["acc"]
-    console.end_bar()
-    return figures
-
-
-def evaluate_best(
-    parts: Parts, run: Run, console: Console, *, epoch: int
-) -> dict[str, float] | None:
-    """The test figures of the best epoch's weights, or a warning where these are gone."""
-    path = run.checkpoints / "best.ckpt"
-    try:
-        stored = read_run_checkpoint(path)
-        if stored["epoch"] + 1 != epoch:
-            raise Refused(f"{path}: of epoch {stored['epoch'] + 1}, not of {epoch}, the best.")
-    except Refused as error:
-        console.warn(f"{escape(str(error))} test/acc_best is left out.")
-        return None
-    parts.model.load_state_dict(stored["state_dict"])
-    return evaluate(parts, "test")
-
-
-def evaluate(parts: Parts, split: str) -> dict[str, float]:
-    """Loss and accuracy over a split, dropout off: the one way in which a run computes them."""
-    loader = parts.data.eval_dataloader(split)
-    (metrics,) = parts.trainer.test(parts.model, dataloaders=loader, verbose=False)
-    return {name.removeprefix("test/"): value for name, value in metrics.items()}
-
-
-def record(
-    config: Config, run: Run, parts: Parts, figures: dict[str, float], code: Code
-) -> dict[str, Any]:
-    """Write the final figures to metrics.json and TensorBoard."""
-    epochs = read_epochs(run.path)
-    best_epoch = parts.recorder.best_epoch
-    metrics = {
-        "schema": SCHEMA,
-        "data": parts.data.source.name,
-        "data_sha256": parts.data.sha256,
-        "data_warnings": parts.data.warnings,
-        **{name: config["choices"][name] for name in ("experiment", "model", "optimizer")},
-        "seed": config["seed"],
-        "epochs": len(epochs),
-        "num_params": parts.summary.total_parameters,
-        **{name: round(value, 6) for name, value in figures.items()},
-        **({"best_epoch": best_epoch} if best_epoch else {}),
-        "seconds": round(sum(row["seconds"] for row in epochs), 3),
-        "threads": config["threads"],
-        "device": device_name(config["trainer"]["accelerator"]),
-        "precision": config["trainer"]["precision"],
-        "precision_asked": {**config["trainer"], **asked_of(config)}["precision"],
-        "git_commit": code.git_commit,
-        "python_version": platform.python_version(),
-        "mnist_lab_version": code.version,
-        **{f"{name}_version": installed_version(name) for name in ("torch", "lightning")},
-    }
-    run.write_metrics(metrics)
-    write_session_end(parts.board, metrics)
-    parts.board.add_text("data set", metrics["data"])
-    parts.board.close()
-    return metrics
 
 
 def describe(

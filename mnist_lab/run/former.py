@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mnist_lab.run.directory import MAX_BYTES, stored_config
+from mnist_lab.run.config import stored_config
+from mnist_lab.run.directory import MAX_BYTES
 from mnist_lab.settings.schema import upgrade
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import read_bytes

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.source import Source
 from mnist_lab.run.code import read_code
-from mnist_lab.run.directory import Run, is_held, read_config, read_metrics
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, is_held, read_metrics
 from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import go_on
 from mnist_lab.sweep.record import job_state, planned_job

@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.run.directory import (
-    Run,
-    read_json,
-    read_state,
-    read_status,
-    refuse_interpolations,
-)
+from mnist_lab.run.config import refuse_interpolations
+from mnist_lab.run.directory import Run, read_json, read_state, read_status
 from mnist_lab.settings.check import check
 from mnist_lab.settings.overrides import check_override, parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA, taken_version, upgrade

@@ -107,22 +107,22 @@ class Console:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[means]}"),
                 console=self.screen,
                 transient=True,
                 auto_refresh=False,
             )
-            self.bar.add_task(label, total=total, figures="")
+            self.bar.add_task(label, total=total, means="")
             self.bar.start()
 
-    def draw_bar(self, done: int, figures: str) -> None:
+    def draw_bar(self, done: int, means: str) -> None:
         self.drawn = time.monotonic()
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=done, figures=figures, refresh=True)
+            self.bar.update(self.bar.task_ids[0], completed=done, means=means, refresh=True)
 
     @property
     def bar_is_due(self) -> bool:
-        """Whether to draw now: figures are only fetched from the device when they are shown."""
+        """Whether to draw now: means are only fetched from the device when they are shown."""
         return self.bar is not None and time.monotonic() - self.drawn > REFRESH_S
 
     def end_bar(self) -> None:
