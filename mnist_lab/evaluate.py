@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mnist_lab.evaluation.judge import claim_folder, find_data, judge, judge_pair
 from mnist_lab.run.stored import add_runs, stored_runs
 from mnist_lab.settings.groups import choices
-from mnist_lab.ui.console import Screen
+from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.verb import Parser, verb, whole
 
@@ -61,16 +61,16 @@ def evaluate_command(args: Sequence[str]) -> None:
         raise Refused(f"{runs[0].path}: is named twice; a run cannot be compared with itself.")
     data = find_data(runs, options.data, overrides, split=options.split)
     folder = claim_folder(runs, data, split=options.split)
-    screen = Screen(highlight=False, markup=False, soft_wrap=True)
+    console = screen()
     for note in [*(run.caveat for run in runs), data.note]:
         if note:
-            screen.print(note)
+            console.print(note)
     try:
         wanted = {"split": options.split, "num_words": options.mistakes}
         if len(runs) == 1:
-            judge(runs[0], data, folder, screen, **wanted, projector=options.projector)
+            judge(runs[0], data, folder, console, **wanted, projector=options.projector)
         else:
-            judge_pair(runs, data, folder, screen, **wanted)
+            judge_pair(runs, data, folder, console, **wanted)
     except OSError as error:
         raise Failed("disk", f"{error.filename or folder}: {error.strerror}.") from None
 

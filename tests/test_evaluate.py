@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import train_run, write_data_set
+from tiny_run import load_model, train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
 from mnist_lab.evaluate import evaluate_command
@@ -29,7 +29,6 @@ from mnist_lab.evaluation.answers import Answers
 from mnist_lab.evaluation.judge import claim_folder
 from mnist_lab.evaluation.metrics import NUM_BINS, Disagreement, split_metrics
 from mnist_lab.predict import predict_command
-from mnist_lab.run.checkpoints import load_model
 from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_status
 from mnist_lab.run.stored import StoredRun, locate
 from mnist_lab.settings.groups import choices

@@ -11,32 +11,29 @@ from rich.table import Table
 
 from mnist_lab.pictures.asking import MAX_SHOWN
 from mnist_lab.pictures.prediction import NUM_CLASSES, Prediction
-from mnist_lab.ui.console import Screen
+from mnist_lab.ui.console import plain_table, screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import csv_table
 
-WIDE = 200  # columns where no terminal sets a limit
 MARK = {"Software": "mnist-predict"}  # in a figure's PNG, which may then be replaced
 
 
 def report(predictions: Sequence[Prediction], class_names: Sequence[str], *, form: str) -> None:
-    screen = Screen(highlight=False, markup=False, soft_wrap=True)
+    console = screen()
     if form != "table":
         write = as_csv if form == "csv" else as_json
-        screen.out(write(predictions, class_names), end="", highlight=False)
+        console.out(write(predictions, class_names), end="", highlight=False)
         return
-    if not screen.is_terminal:
-        screen.width = WIDE
     if any(each.probs is not None for each in predictions):
-        screen.print(as_table(predictions, class_names))
+        console.print(as_table(predictions, class_names))
         if class_names != [str(k) for k in range(len(class_names))]:
-            screen.print(", ".join(f"{k} {name}" for k, name in enumerate(class_names)))
+            console.print(", ".join(f"{k} {name}" for k, name in enumerate(class_names)))
     for each in predictions:
         if each.neighbours:
             near = ", ".join(f"{class_names[n.label]} ({n.index})" for n in each.neighbours)
-            screen.print(f"{each.name}: nearest training images {near}")
+            console.print(f"{each.name}: nearest training images {near}")
         if each.error is not None:
-            screen.print(f"{each.name}: {each.error}")
+            console.print(f"{each.name}: {each.error}")
 
 
 def refuse_to_overwrite(path: Path) -> None:
@@ -86,9 +83,7 @@ def as_json(predictions: Sequence[Prediction], class_names: Sequence[str]) -> st
 def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> Table:
     """A row for each picture that was predicted; probabilities below 0.005 are a dot."""
     labelled = any(each.label is not None for each in predictions)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("picture", "prediction", *(["actual"] if labelled else [])):
-        table.add_column(name, overflow="fold")
+    table = plain_table("picture", "prediction", *(["actual"] if labelled else []))
     for k in range(NUM_CLASSES):
         table.add_column(str(k), justify="right", no_wrap=True)
     for each in predictions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import datetime
 import fcntl
-import io
 import json
 import os
 import platform
@@ -19,6 +18,7 @@ from mnist_lab.ui.files import (
     read_bytes,
     remove_leftovers,
     write_atomically,
+    write_csv,
     write_json,
 )
 
@@ -133,9 +133,6 @@ class Run:
         if not path.exists() or path.read_bytes() != text.encode():
             write_atomically(path, lambda file: file.write(text.encode()))
 
-    def write_metrics(self, metrics: dict[str, Any]) -> None:
-        write_json(self.path / "metrics.json", metrics)
-
     def append_epoch(self, row: dict[str, float]) -> None:
         """Add one row to metrics.csv; columns that no row had yet come last."""
         path = self.path / "metrics.csv"
@@ -144,13 +141,10 @@ class Run:
         columns = known + [name for name in row if name not in known]
         if columns == known:
             with path.open("a", newline="") as file:
-                csv.DictWriter(file, fieldnames=columns).writerow(row)
-            return
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows([*rows, row])
-        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+                csv.DictWriter(file, columns, lineterminator="\n").writerow(row)
+        else:
+            every: list[dict[str, Any]] = [*rows, row]
+            write_csv(path, columns, ([each.get(name, "") for name in columns] for each in every))
 
     def keep_epochs(self, num_epochs: int) -> None:
         """Drop the rows of metrics.csv that the checkpoint does not know of, cut ones included."""
@@ -224,17 +218,3 @@ def read_epochs(path: Path) -> list[dict[str, float]]:
         ]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise Refused(f"{path / 'metrics.csv'}: cannot be read ({error}).") from None
-
-
-def checkpoint_path(run_dir: Path, checkpoint: str) -> Path:
-    """The file of a run's `last` or `best` checkpoint.
-
-    Raises:
-        Refused: it is not there, and why.
-    """
-    path = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
-    if not path.with_name("last.ckpt").exists():
-        raise Refused(f"{path}: not there; the run has not finished an epoch.")
-    if not path.exists():
-        raise Refused(f"{path}: not there, as the run has no validation; use --checkpoint last.")
-    return path

@@ -14,6 +14,7 @@ from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.tensorboard import write_session_end
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import write_json
 
 if TYPE_CHECKING:
     from mnist_lab.run.directory import Run
@@ -98,7 +99,7 @@ def record(
         "mnist_lab_version": code.version,
         **{f"{name}_version": installed_version(name) for name in ("torch", "lightning")},
     }
-    run.write_metrics(metrics)
+    write_json(run.path / "metrics.json", metrics)
     write_session_end(parts.board, metrics)
     parts.board.add_text("data set", metrics["data"])
     parts.board.close()

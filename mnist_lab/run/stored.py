@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.data.inspection import are_among
 from mnist_lab.data.source import Source, Splits
 from mnist_lab.run.config import read_config
-from mnist_lab.run.directory import checkpoint_path, read_epochs, read_state, read_status
+from mnist_lab.run.directory import read_epochs, read_state, read_status
 from mnist_lab.run.images import own_images
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
@@ -212,6 +212,20 @@ class StoredRun:
 
         torch.set_num_threads(self.threads)
         return self.load()
+
+
+def checkpoint_path(run_dir: Path, checkpoint: str) -> Path:
+    """The file of a run's `last` or `best` checkpoint.
+
+    Raises:
+        Refused: it is not there, and why.
+    """
+    path = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
+    if not path.with_name("last.ckpt").exists():
+        raise Refused(f"{path}: not there; the run has not finished an epoch.")
+    if not path.exists():
+        raise Refused(f"{path}: not there, as the run has no validation; use --checkpoint last.")
+    return path
 
 
 def locate(path: Path) -> Path:

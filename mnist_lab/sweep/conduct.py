@@ -22,9 +22,8 @@ from mnist_lab.sweep.view import (
     plan_lines,
     plan_table,
     results_table,
-    screen,
 )
-from mnist_lab.ui.console import show_download
+from mnist_lab.ui.console import screen, show_download
 from mnist_lab.ui.errors import Failed, first_line
 from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.signals import Interrupted

@@ -251,10 +251,6 @@ def images_of_job(document: Mapping[str, Any], directory: Path) -> str | None:
     return sha256 if isinstance(sha256, str) else None
 
 
-def job_settings(directory: Path) -> dict[str, Any]:
-    return planned_job(directory)[0]
-
-
 def planned_job(directory: Path) -> tuple[dict[str, Any], str | None]:
     """The settings of one job, from the sweep.json beside its directory, and `images_of_job`.
 

@@ -21,7 +21,7 @@ from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots, quoted
 from mnist_lab.sweep.plan import Composer, Job
 from mnist_lab.sweep.record import Sweep, read_sweep
-from mnist_lab.sweep.view import screen
+from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 
 if TYPE_CHECKING:
