@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class StopOnSignal(Callback):
-    """Stop at a batch's end, in training, validation, testing and prediction alike."""
+    """Stop at a batch's end, in training, validation and testing alike."""
 
     def on_train_batch_end(self, *_: Any) -> None:
         signals.check()
@@ -33,9 +33,6 @@ class StopOnSignal(Callback):
         signals.check()
 
     def on_test_batch_end(self, *_: Any) -> None:
-        signals.check()
-
-    def on_predict_batch_end(self, *_: Any) -> None:
         signals.check()
 
 
