@@ -17,7 +17,7 @@ from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import go_on
 from mnist_lab.sweep.record import job_state, planned_job
 from mnist_lab.ui.errors import Failed, Refused, first_line
-from mnist_lab.ui.signals import Interrupted, handlers_kept, listen_for
+from mnist_lab.ui.signals import Interrupted, handlers_kept, listen
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
@@ -111,5 +111,5 @@ def train_job_apart(config: DictConfig) -> None:
     lets pass and Ray takes for its own, stops the job at a batch's end.
     """
     with handlers_kept(), contextlib.suppress(Failed, Refused, Interrupted):
-        listen_for(signal.SIGTERM)
+        listen(signal.SIGTERM)
         train_job(config)
