@@ -61,9 +61,9 @@ def whole(command, verbs, tmp_path_factory):
 def test_slurms_signals_stop_a_run_that_then_goes_on_exactly(
     signum, slurm, command, whole, verbs, tmp_path
 ):
-    process = verbs.start(TRAIN, *command, cwd=tmp_path, **slurm)
-    path = wait_until(lambda: only_run(tmp_path))
-    wait_until((path / "checkpoints" / "last.ckpt").exists)
+    process = verbs.start("faulty", *command, cwd=tmp_path, FAULT="training:linger", **slurm)
+    wait_until((tmp_path / "reached").exists)
+    path = only_run(tmp_path)
     process.send(signum)
     ended = process.wait()
     assert ended.code == 128 + signum, ended
