@@ -87,7 +87,7 @@ def test_asked_twice_it_leaves_at_once(phase, command, whole, verbs, tmp_path):
     process = verbs.start("faulty", *command, cwd=tmp_path, FAULT=f"{phase}:wait")
     wait_until((tmp_path / "reached").exists)
     process.send(signal.SIGINT)
-    time.sleep(0.2)
+    wait_until((tmp_path / "heard").exists)
     assert not only_run(tmp_path).joinpath("metrics.json").exists()
     began = time.monotonic()
     process.send(signal.SIGINT)

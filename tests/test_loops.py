@@ -211,6 +211,7 @@ print((weights[0] - weights[1]).abs().max().item())
 """
 
 
+@pytest.mark.slow
 def test_torch_compile(tiny):
     """In a process of its own: the checks of shapes in these tests are no code for its compiler."""
     overrides = [text for text in tiny if text.startswith("data")]
