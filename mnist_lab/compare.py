@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from mnist_lab.run.directory import read_epochs
 from mnist_lab.study.comparison import Study, study
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
 from mnist_lab.study.results import read_results
+from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.verb import Parser, verb
 
@@ -78,24 +78,18 @@ def compare_command(args: Sequence[str]) -> None:
         baseline=options.baseline,
     )
     if options.format == "csv":
-        print_out(csv_text(found))
+        output = csv_text(found)
+    elif options.format == "json":
+        output = json_text(found, remarks)
+    else:
+        output = text(found, remarks, markdown=options.format == "markdown")
+    screen().out(output, end="", highlight=False)
+    if options.format == "csv":
         for line in (*found.notes, *map(unfinished_line, found.unfinished), *remarks):
             print(line, file=sys.stderr)
-    elif options.format == "json":
-        print_out(json_text(found, remarks))
-    else:
-        print_out(text(found, remarks, markdown=options.format == "markdown"))
     folder = options.out or default_folder(options.folders, options.format)
     if folder is not None and found.verdict:
         draw_plots(found, folder, asked=options.out is not None)
-
-
-def print_out(output: str) -> None:
-    """Print to a reader that may have gone, as in `mnist-compare DIR | head`."""
-    try:
-        print(output, end="", flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def default_folder(folders: Sequence[Path], style: str) -> Path | None:

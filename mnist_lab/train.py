@@ -38,7 +38,7 @@ Train a network on MNIST: mnist-train [SETTING=VALUE ...]
   mnist-train -m ... hydra/launcher=pool              its jobs in parallel, on all cores or all GPUs
   mnist-train sweep=published --plan                  a ready grid; only say what would run
 
-Each run gets a directory of its own below outputs/: figures in metrics.json and metrics.csv,
+Each run gets a directory of its own below outputs/: metrics in metrics.json and metrics.csv,
 weights in checkpoints/, curves in tensorboard/ (tensorboard --logdir outputs).
 
 Flags:  -m, --multirun  every combination of the values given     --cfg job  print the settings

@@ -9,7 +9,7 @@ from processes import last_of_each, run_cold
 from sweeps import only_sweep
 
 from mnist_lab.models.linear import Linear
-from mnist_lab.run.directory import read_config
+from mnist_lab.run.config import read_config
 from mnist_lab.run.fit import explain
 from mnist_lab.settings import compose as compose_module
 from mnist_lab.settings import groups

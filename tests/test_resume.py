@@ -18,14 +18,8 @@ import yaml
 from processes import WATCHDOG_S, environment, last_of_each
 
 from mnist_lab.run.checkpoints import read_checkpoint
-from mnist_lab.run.directory import (
-    Run,
-    read_config,
-    read_epochs,
-    read_metrics,
-    read_state,
-    read_status,
-)
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_state, read_status
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
 

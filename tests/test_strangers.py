@@ -26,7 +26,7 @@ from mnist_lab.evaluate import evaluate_command
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
-from mnist_lab.sweep.record import job_settings
+from mnist_lab.sweep.record import planned_job
 from mnist_lab.ui.verb import exit_code
 
 VERBS = {
@@ -356,7 +356,7 @@ def test_a_stored_sweep_does_not_say_what_is_fetched(run, tmp_path):
     } | {name: value for name, value in config.items() if not isinstance(value, dict)}
     document = {"varies": [], "launcher": [], "settings": flat, "jobs": {"000_": job}}
     (tmp_path / "sweep.json").write_text(json.dumps(document))
-    assert job_settings(tmp_path / "000_")["data"]["download"] is False
+    assert planned_job(tmp_path / "000_")[0]["data"]["download"] is False
 
 
 FILES = ("config.yaml", "status.json", "metrics.csv", "train.log", "checkpoints/last.ckpt", ".lock")

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from processes import last_of_each, run_cold
 
-from mnist_lab.run.directory import read_config, read_metrics, read_state
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_metrics, read_state
 from mnist_lab.settings.table import SETTINGS
 
 TRAIN = "mnist_lab.train"

@@ -22,7 +22,8 @@ from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.layers import FlattenPixels
 from mnist_lab.optim.optimizers import RMSprop
 from mnist_lab.run.checkpoints import read_checkpoint
-from mnist_lab.run.directory import read_config, read_epochs, read_metrics, read_state, read_status
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_epochs, read_metrics, read_state, read_status
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Failed
 

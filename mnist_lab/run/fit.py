@@ -1,4 +1,4 @@
-"""One run: from a checked configuration and a claimed directory to its final figures."""
+"""One run: from a checked configuration and a claimed directory to its final metrics."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import contextlib
 import errno
 import inspect
 import math
-import platform
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,15 +27,15 @@ from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
-from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_run_checkpoint
-from mnist_lab.run.code import Code, installed_version, own_code
-from mnist_lab.run.device import INSTEAD, departures, device_name, granted
+from mnist_lab.run.checkpoints import AtomicCheckpointIO
+from mnist_lab.run.code import Code, own_code
+from mnist_lab.run.device import INSTEAD, asked_of, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
-from mnist_lab.run.tensorboard import write_session_end, write_session_start
+from mnist_lab.run.measure import measure, record
+from mnist_lab.run.tensorboard import write_session_start
 from mnist_lab.settings.build import build, build_extras
 from mnist_lab.settings.hyperparameters import hyperparameters
-from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import shown_path
@@ -56,7 +55,7 @@ DISK_ERRORS = {
 
 
 # A second thread makes a recipe 1.0 to 1.6 times as fast, and far slower beside a busy core; the
-# README has the figures. A sweep uses further cores for further runs.
+# README has the times. A sweep uses further cores for further runs.
 DEFAULT_THREADS = 1
 
 
@@ -84,12 +83,6 @@ def resolved(config: Config) -> Config:
     config = {**config, "data": data, "trainer": trainer, "threads": threads}
     config.pop("asked", None)
     return {**config, "asked": {"trainer": asked}} if asked else config
-
-
-def asked_of(config: Config) -> Config:
-    """Settings of the trainer that were asked for and not granted, also in a run's first part."""
-    asked: Config = config.get("asked", {}).get("trainer", {})
-    return asked
 
 
 def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: int) -> None:
@@ -150,9 +143,7 @@ def train(
             with handlers_kept(), num_threads(config["threads"]):
                 parts = build_parts(config, run, console)
                 fit(parts, console, checkpoint)
-                loggers = [*parts.trainer.loggers]
-                figures = measure(parts, run, console)
-                metrics = record(config, run, parts, figures, code, loggers)
+                metrics = record(config, run, parts, measure(parts, run, console), code)
                 run.write_status("finished", epoch=metrics["epochs"])
                 console.print()
                 console.print(result_table(metrics, shown_path(run.path)))
@@ -208,6 +199,7 @@ class Parts:
     summary: ModelSummary
     recorder: Record
     board: SummaryWriter
+    loggers: list[Logger]
 
 
 def build_parts(config: Config, run: Run, console: Console) -> Parts:
@@ -225,6 +217,7 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     settings = {**trainer_defaults(), **config["trainer"]}
     if not data.num_val:
         settings["limit_val_batches"] = 0
+    loggers = [*extras["logger"].values()]
     trainer: Trainer = build(
         settings,
         callbacks=[
@@ -238,13 +231,13 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
         default_root_dir=run.path,
         num_sanity_val_steps=0,
         # Record writes TensorBoard by epochs, so that runs of any batch size compare.
-        logger=[*extras["logger"].values()],
+        logger=loggers,
         enable_progress_bar=False,  # ours asks the device only when it draws
         enable_model_summary=False,
         deterministic=True,
     )
     ignore_stored_by_slurm(trainer)
-    for logger in trainer.loggers:
+    for logger in loggers:
         logger.log_hyperparams(hyperparameters(config))
     describe(console, config, data, summary, run)
 
@@ -256,7 +249,7 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     trainer.fit_loop.epoch_loop = FastEpochLoop(
         trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
     )
-    return Parts(data, model, trainer, summary, recorder, board)
+    return Parts(data, model, trainer, summary, recorder, board, loggers)
 
 
 def trainer_defaults() -> dict[str, Any]:
@@ -271,102 +264,6 @@ def fit(parts: Parts, console: Console, checkpoint: Path | None) -> None:
     console.end_bar()
     if not isinstance(trainer.profiler, PassThroughProfiler):
         console.print_plain(trainer.profiler.summary())
-
-
-def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
-    """The figures of the last epoch's weights, and what the best epoch's answer to the test split.
-
-    Losses in nats, accuracies 0..1; `gap` is the accuracy on the training images, dropout off, less
-    that on the test images.
-    """
-    console.start_bar("testing", 0)
-    parts.trainer.loggers = []  # each split is read as if it were the test split
-    last_epoch = read_epochs(run.path)[-1]
-    figures = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
-    test = evaluate(parts, "test")
-    train = evaluate(parts, "train")
-    if parts.data.num_val and "val/acc" not in figures and parts.trainer.limit_val_batches == 1.0:
-        val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
-        figures |= {f"val/{name}": value for name, value in val.items()}
-    figures |= {f"test/{name}": value for name, value in test.items()}
-    figures |= {f"train/{name}_eval": value for name, value in train.items()}
-    figures["gap"] = train["acc"] - test["acc"]
-    if best_epoch := parts.recorder.best_epoch:
-        figures["val/acc_best"] = parts.recorder.best_acc
-        is_last = best_epoch == last_epoch["epoch"]
-        best = test if is_last else evaluate_best(parts, run, console, epoch=best_epoch)
-        if best:
-            figures["test/acc_best"] = best["acc"]
-    console.end_bar()
-    return figures
-
-
-def evaluate_best(
-    parts: Parts, run: Run, console: Console, *, epoch: int
-) -> dict[str, float] | None:
-    """The test figures of the best epoch's weights, or a warning where these are gone."""
-    path = run.checkpoints / "best.ckpt"
-    try:
-        stored = read_run_checkpoint(path)
-        if stored["epoch"] + 1 != epoch:
-            raise Refused(f"{path}: of epoch {stored['epoch'] + 1}, not of {epoch}, the best.")
-    except Refused as error:
-        console.warn(f"{escape(str(error))} test/acc_best is left out.")
-        return None
-    parts.model.load_state_dict(stored["state_dict"])
-    return evaluate(parts, "test")
-
-
-def evaluate(parts: Parts, split: str) -> dict[str, float]:
-    """Loss and accuracy over a split, dropout off: the one way in which a run computes them."""
-    loader = parts.data.eval_dataloader(split)
-    (metrics,) = parts.trainer.test(parts.model, dataloaders=loader, verbose=False)
-    return {name.removeprefix("test/"): value for name, value in metrics.items()}
-
-
-def record(
-    config: Config,
-    run: Run,
-    parts: Parts,
-    figures: dict[str, float],
-    code: Code,
-    loggers: Iterable[Logger],
-) -> dict[str, Any]:
-    """Write the final figures to metrics.json, TensorBoard and the user's loggers."""
-    epochs = read_epochs(run.path)
-    best_epoch = parts.recorder.best_epoch
-    own_metrics: Any = parts.model.metrics
-    directions = {name: metric.higher_is_better for name, metric in own_metrics.items()}
-    metrics = {
-        "schema": SCHEMA,
-        "data": parts.data.source.name,
-        "data_sha256": parts.data.sha256,
-        "data_warnings": parts.data.warnings,
-        **{name: config["choices"][name] for name in ("experiment", "model", "optimizer")},
-        "seed": config["seed"],
-        "epochs": len(epochs),
-        "num_params": parts.summary.total_parameters,
-        **{name: round(value, 6) for name, value in figures.items()},
-        **({"higher_is_better": directions} if directions else {}),
-        **({"best_epoch": best_epoch} if best_epoch else {}),
-        "seconds": round(sum(row["seconds"] for row in epochs), 3),
-        "threads": config["threads"],
-        "device": device_name(config["trainer"]["accelerator"]),
-        "precision": config["trainer"]["precision"],
-        "precision_asked": {**config["trainer"], **asked_of(config)}["precision"],
-        "git_commit": code.git_commit,
-        "python_version": platform.python_version(),
-        "mnist_lab_version": code.version,
-        **{f"{name}_version": installed_version(name) for name in ("torch", "lightning")},
-    }
-    run.write_metrics(metrics)
-    write_session_end(parts.board, metrics)
-    for logger in loggers:
-        logger.log_metrics(figures, parts.trainer.global_step)
-        logger.finalize("success")
-    parts.board.add_text("data set", metrics["data"])
-    parts.board.close()
-    return metrics
 
 
 def describe(

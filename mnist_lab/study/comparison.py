@@ -29,7 +29,7 @@ LEVEL = 0.95  # of every interval
 METRIC = "val/acc"  # what ranks unless the user says otherwise
 FALLBACK = "train/acc_eval"  # what ranks where nothing was kept for validation
 
-# The lab's own figures by the last part of their names. Of any other the user says it.
+# The lab's own metrics by the last part of their names. Of any other the user says it.
 HIGHER_IS_BETTER = {"acc", "acc_eval", "acc_best"}
 LOWER_IS_BETTER = {"loss", "loss_eval", "gap", "num_params", "seconds"}
 

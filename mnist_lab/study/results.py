@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.run.directory import read_config, read_json, read_metrics, read_state, read_status
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_json, read_metrics, read_state, read_status
 from mnist_lab.settings.hyperparameters import Value, hyperparameters
 from mnist_lab.ui.errors import Refused
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.source import Source
 from mnist_lab.run.code import read_code
-from mnist_lab.run.directory import Run, is_held, read_config, read_metrics
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, is_held, read_metrics
 from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import go_on
 from mnist_lab.settings import own
 from mnist_lab.sweep.record import job_state, planned_job
 from mnist_lab.ui.errors import Failed, Refused, first_line
-from mnist_lab.ui.signals import Interrupted, handlers_kept, listen_for
+from mnist_lab.ui.signals import Interrupted, handlers_kept, listen
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
@@ -118,5 +119,5 @@ def train_job_apart(config: DictConfig) -> None:
     lets pass and Ray takes for its own, stops the job at a batch's end.
     """
     with handlers_kept(), contextlib.suppress(Failed, Refused, Interrupted):
-        listen_for(signal.SIGTERM)
+        listen(signal.SIGTERM)
         train_job(config)

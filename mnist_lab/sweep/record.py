@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.run.directory import (
-    Run,
-    read_json,
-    read_state,
-    read_status,
-    refuse_interpolations,
-)
+from mnist_lab.run.config import refuse_interpolations
+from mnist_lab.run.directory import Run, read_json, read_state, read_status
 from mnist_lab.settings.check import check
 from mnist_lab.settings.overrides import check_override, parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA, taken_version, upgrade
@@ -254,10 +249,6 @@ def images_of_job(document: Mapping[str, Any], directory: Path) -> str | None:
     planned = stored.get("data_sha256", document.get("data_sha256"))
     sha256 = status.get("data_sha256", planned)
     return sha256 if isinstance(sha256, str) else None
-
-
-def job_settings(directory: Path) -> dict[str, Any]:
-    return planned_job(directory)[0]
 
 
 def planned_job(directory: Path) -> tuple[dict[str, Any], str | None]:
