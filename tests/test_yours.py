@@ -277,3 +277,20 @@ def test_a_stranger_cannot_name_code_even_beside_a_folder_of_mine(train, folder,
             assert ended.code == 2, ended
             assert "not a name that this lab builds" in ended.stderr
     assert not (folder / "hacked").exists()
+
+
+def test_a_strangers_sweep_cannot_name_code(folder, verbs, tiny):
+    """Not by an override either, which is composed again when the sweep goes on."""
+    grid = last_of_each(*tiny, "model.width=4,8")
+    assert verbs.run(TRAIN, "-m", *grid, cwd=folder).code == 0
+    sweep = only_sweep(folder)
+    document = json.loads((sweep / "sweep.json").read_text())
+    for target in ("os.mkdir", "my_nets.LeNet5"):
+        for job in document["jobs"].values():
+            job["overrides"] = [f"model._target_={target}", "model.width=4"]
+        (sweep / "sweep.json").write_text(json.dumps(document))
+        (sweep / "000_width=4" / "metrics.json").unlink(missing_ok=True)
+        (sweep / "000_width=4" / "status.json").unlink(missing_ok=True)
+        ended = verbs.run("mnist_lab.resume", str(sweep), cwd=folder)
+        assert ended.code == 2, ended
+        assert "not a name that this lab builds" in ended.stderr

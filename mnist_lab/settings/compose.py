@@ -14,6 +14,7 @@ from mnist_lab.settings.overrides import (
     changes_shape,
     check_launcher,
     check_override,
+    groups_of_own_classes,
     is_of_own_class,
     is_value,
     parsed_overrides,
@@ -50,11 +51,12 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     refuse_repeated(overrides, multirun=multirun)
     with hydra_session() as session:
         parsed = parsed_overrides(overrides, session.config_loader)
+        unknown = groups_of_own_classes(parsed)
         for override in parsed:
             if override.key_or_group == LAUNCHER:
                 launchers = session.config_loader.get_group_options(LAUNCHER)
                 check_launcher(override.get_value_element_as_str(), launchers)
-            check_override(override, multirun=multirun)
+            check_override(override, multirun=multirun, unknown=unknown)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         problem = None
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.settings import own
@@ -82,8 +82,22 @@ def check_launcher(name: str, known: Sequence[str]) -> None:
         raise Refused(f"{LAUNCHER}={name}: needs an extra; pip install 'mnist_lab[{name}]'.")
 
 
-def check_override(override: Override, *, multirun: bool) -> None:
-    """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes."""
+def groups_of_own_classes(overrides: Sequence[Override]) -> set[str]:
+    """Groups whose settings only composing can tell, for a user's classes may be in them."""
+    typed = {one.key_or_group.partition(".")[0] for one in overrides if names_class(one)}
+    return {"metrics", "callbacks", "logger", *typed, *(OPEN if own.folders else ())}
+
+
+def names_class(override: Override) -> bool:
+    return override.key_or_group.endswith("._target_")
+
+
+def check_override(override: Override, *, multirun: bool, unknown: Collection[str]) -> None:
+    """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes.
+
+    Args:
+        unknown: as `groups_of_own_classes` returns them.
+    """
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return
@@ -92,9 +106,10 @@ def check_override(override: Override, *, multirun: bool) -> None:
     if key in RETIRED:
         raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
     digests = tuple(f"{name}." for name in DIGESTS)
-    if not (key in groups or key in SETTINGS or key.startswith(digests) or may_be_own(key)):
+    may_be = may_be_own(key) and key.partition(".")[0] in unknown
+    if not (key in groups or key in SETTINGS or key.startswith(digests) or may_be):
         raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
-    if override.is_delete() and (key in groups or not may_be_own(key)):
+    if override.is_delete() and not may_be:
         raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
     if override.is_sweep_override():
         if not multirun:
