@@ -3,12 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test lint bench chaos audit
+.PHONY: train test test-all lint bench chaos audit
 
 train: .venv/ready
 	$(BIN)/mnist-train $(ARGS)
 
 test: .venv/ready
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow" $(ARGS)
+
+test-all: .venv/ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # Speed beside a bare loop, plain Lightning and Keras; ARGS=--help says what can be chosen.
@@ -20,7 +23,8 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Faults by the hundred, up to 20 minutes; the table goes to docs/chaos.md.
+# Faults by the hundred, up to 20 minutes; the table goes to docs/chaos.md. ARGS="--share 0.1" tries
+# a tenth of them.
 chaos: .venv/ready
 	PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py $(ARGS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from mnist_lab.study.comparison import Study, study
 from mnist_lab.study.looks import remember, warning
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
 from mnist_lab.study.results import read_results
+from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.verb import Parser, verb
 
@@ -96,13 +96,15 @@ def compare_command(args: Sequence[str]) -> None:
     if whole and tested:
         remember(results, metric=found.metric)
     if options.format == "csv":
-        print_out(csv_text(found))
+        output = csv_text(found)
+    elif options.format == "json":
+        output = json_text(found, remarks)
+    else:
+        output = text(found, remarks, markdown=options.format == "markdown")
+    screen().out(output, end="", highlight=False)
+    if options.format == "csv":
         for line in (*found.notes, *map(unfinished_line, found.unfinished), *remarks):
             print(line, file=sys.stderr)
-    elif options.format == "json":
-        print_out(json_text(found, remarks))
-    else:
-        print_out(text(found, remarks, markdown=options.format == "markdown"))
     folder = options.out or default_folder(options.folders, options.format)
     if not found.verdict or (folder is None and options.html is None):
         return
@@ -111,14 +113,6 @@ def compare_command(args: Sequence[str]) -> None:
         write_report(found, epochs, options.html, remarks=remarks)
     if folder is not None:
         draw_plots(found, epochs, folder, asked=options.out is not None)
-
-
-def print_out(output: str) -> None:
-    """Print to a reader that may have gone, as in `mnist-compare DIR | head`."""
-    try:
-        print(output, end="", flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def default_folder(folders: Sequence[Path], style: str) -> Path | None:

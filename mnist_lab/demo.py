@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -43,7 +44,7 @@ def demo_command(args: Sequence[str]) -> None:
         if run.caveat:
             print(run.caveat, file=sys.stderr)
         model, epoch = run.load_for_verb()
-        from mnist_lab.drawing.reader import SIDE, DrawingReader
+        from mnist_lab.drawing.reader import SIDE, read_drawing
         from mnist_lab.evaluation.neighbours import TrainingImages
 
         split = data.load().splits["train"]
@@ -56,8 +57,8 @@ def demo_command(args: Sequence[str]) -> None:
             "class_names": run.class_names,
             "num_images": len(training.images),
         }
-        reader = DrawingReader(model, training)
-        app = application(reader.read, facts=facts, num_bytes=SIDE * SIDE)
+        read = functools.partial(read_drawing, model, training)
+        app = application(read, facts=facts, num_bytes=SIDE * SIDE)
         port = listener.getsockname()[1]
         print(f"Draw at http://{ADDRESS}:{port}/ (Ctrl-C ends it)", flush=True)
         serve(app, listener)

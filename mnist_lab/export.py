@@ -14,7 +14,7 @@ import numpy as np
 from mnist_lab.run.code import installed_version
 from mnist_lab.run.directory import read_metrics, read_state
 from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
-from mnist_lab.ui.console import Screen
+from mnist_lab.ui.console import Screen, screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import write_bytes, write_json
 from mnist_lab.ui.verb import Parser, verb
@@ -56,13 +56,13 @@ def export_command(args: Sequence[str]) -> None:
     add_runs(parser)
     (run,), overrides = stored_runs(parser.parsed(args))
     data = run.trial_data(overrides)
-    screen = Screen(highlight=False, markup=False, soft_wrap=True)
+    console = screen()
     if run.caveat:
-        screen.print(run.caveat)
-    export(run, data, screen)
+        console.print(run.caveat)
+    export(run, data, console)
 
 
-def export(run: StoredRun, data: RunData, screen: Screen) -> None:
+def export(run: StoredRun, data: RunData, console: Screen) -> None:
     """Convert, compare, and write only what agrees.
 
     Raises:
@@ -93,13 +93,13 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
         "model.onnx": onnx_file_probs(files["model.onnx"], images, threads=run.threads),
         "model.pt2": torch_file_probs(files["model.pt2"], images),
     }
-    screen.print(f"{run.path}, epoch {epoch}; against its own probabilities,")
-    screen.print(f"on {len(images):,} images of {data.name}'s test split:")
+    console.print(f"{run.path}, epoch {epoch}; against its own probabilities,")
+    console.print(f"on {len(images):,} images of {data.name}'s test split:")
     differences = {}
     for name, probs in answers.items():
         differences[name] = difference = float(np.abs(probs - expected).max())
         size = f"{len(files[name]) / 1e6:.2f} MB"
-        screen.print(f"  {name:10} {size:>9}  largest difference {difference:.1e}")
+        console.print(f"  {name:10} {size:>9}  largest difference {difference:.1e}")
         if not difference <= TOLERANCE:  # a nan is not
             raise Failed(
                 "export",
@@ -116,7 +116,7 @@ def export(run: StoredRun, data: RunData, screen: Screen) -> None:
         write_json(folder / "model.json", metadata)
     except OSError as error:
         raise Failed("disk", f"{folder}: {error.strerror}.") from None
-    screen.print(f"They are in {folder}, with model.json, which describes them.")
+    console.print(f"They are in {folder}, with model.json, which describes them.")
 
 
 def model_card(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> dict[str, Any]:

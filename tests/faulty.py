@@ -1,7 +1,8 @@
 """mnist-train, with something that goes wrong in its second epoch; FAULT says where and what.
 
 FAULT=PHASE:WHAT. A phase is setup, training, validation, saving or testing (setup and testing come
-once). Whatever it is, a file `reached` in the working directory tells that it has happened.
+once). Whatever it is, a file `reached` in the working directory tells that it has happened; a file
+`heard`, that one which waits has got its first signal.
 
 Disks that fill or become read-only are real, mounted where only this process sees them:
 FAULT=mounts tells whether it may, FAULT=full gives it 3 MB for its outputs, FAULT=readonly none.
@@ -79,6 +80,8 @@ def trip(what):
         what == "linger" and not signals.received
     ):
         assert time.monotonic() < end
+        if signals.received:
+            Path("heard").touch()
         time.sleep(0.01)
 
 

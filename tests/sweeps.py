@@ -66,6 +66,11 @@ def status(sweep, number):
     return {}
 
 
+def reached(folder, *numbers):
+    """Whether these jobs of a folder's only sweep have all come to what shall go wrong in them."""
+    return all([*folder.glob(f"outputs/sweeps/*/*/{n:03d}_*/reached")] for n in numbers)
+
+
 def states(sweep):
     """State of each job by its number, as sweep.json has it."""
     jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]

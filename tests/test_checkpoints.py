@@ -16,7 +16,8 @@ from mnist_lab.run.checkpoints import (
     read_checkpoint,
     refuse_unfit,
 )
-from mnist_lab.run.directory import Run, read_config, read_epochs, read_metrics, read_status
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_status
 from mnist_lab.run.resume import go_on
 from mnist_lab.settings.check import BUILDABLE
 from mnist_lab.settings.table import SETTINGS

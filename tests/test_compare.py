@@ -23,13 +23,15 @@ from processes import last_of_each
 from scipy import stats
 
 from mnist_lab.compare import compare_command, default_folder
-from mnist_lab.run.directory import Run, load_yaml, read_epochs
+from mnist_lab.run.config import load_yaml
+from mnist_lab.run.directory import Run, read_epochs
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.study.comparison import Study, study
 from mnist_lab.study.plots import cost_figure, curves_figure, effects_figure
 from mnist_lab.study.report import csv_text, json_text, text
 from mnist_lab.study.results import read_results
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import write_json
 from mnist_lab.ui.plotting import COLORS, GREY
 
 DIGEST = "a" * 64
@@ -61,7 +63,7 @@ def write_run(
         known = {name: final[name] for name in ("val/acc", "val/loss") if name in final}
         run.append_epoch(row | {name: value * epoch / epochs for name, value in known.items()})
     if state == "finished":
-        run.write_metrics({"seed": seed, "data": "mnist_5k", **final})
+        write_json(path / "metrics.json", {"seed": seed, "data": "mnist_5k", **final})
     run.write_status(state, **{"epoch": epochs, "data_sha256": DIGEST, **status})
     return run
 

@@ -8,8 +8,9 @@ import yaml
 from processes import last_of_each, run_cold
 
 from mnist_lab.run.checkpoints import read_checkpoint
+from mnist_lab.run.config import read_config
 from mnist_lab.run.device import Gpus, device_kind, gpus, granted, has_kernels
-from mnist_lab.run.directory import Run, read_config, read_metrics
+from mnist_lab.run.directory import Run, read_metrics
 from mnist_lab.run.resume import go_on
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.sweep.job import run_job

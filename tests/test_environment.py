@@ -17,7 +17,6 @@ from mnist_lab.ui.files import write_json
 from mnist_lab.ui.signals import STOPPING, Interrupted, handlers_kept, signals
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOT = Path(__file__).resolve().parent.parent
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"
 SLURM = {
     "SLURM_NTASKS": "1",
@@ -29,15 +28,19 @@ SLURM = {
 }
 
 
-@pytest.fixture
-def slurm(tmp_path):
-    """The variables of a Slurm job, and a `scontrol` that notes what it is asked for."""
-    tools = tmp_path / "tools"
-    tools.mkdir()
+def slurm_job(folder):
+    """The variables of a Slurm job, and a `scontrol` that notes in `asked` what it is asked for."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
     scontrol = tools / "scontrol"
-    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "asked"}\n')
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {folder / "asked"}\n')
     scontrol.chmod(0o755)
     return {**SLURM, "PATH": f"{tools}:{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    return slurm_job(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +61,9 @@ def whole(command, verbs, tmp_path_factory):
 def test_slurms_signals_stop_a_run_that_then_goes_on_exactly(
     signum, slurm, command, whole, verbs, tmp_path
 ):
-    process = verbs.start(TRAIN, *command, cwd=tmp_path, **slurm)
-    path = wait_until(lambda: only_run(tmp_path))
-    wait_until((path / "checkpoints" / "last.ckpt").exists)
+    process = verbs.start("faulty", *command, cwd=tmp_path, FAULT="training:linger", **slurm)
+    wait_until((tmp_path / "reached").exists)
+    path = only_run(tmp_path)
     process.send(signum)
     ended = process.wait()
     assert ended.code == 128 + signum, ended

@@ -1,4 +1,4 @@
-"""mnist-evaluate: figures against scipy, plain counting and numpy, and what it refuses."""
+"""mnist-evaluate: metrics against scipy, plain counting and numpy, and what it refuses."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ import yaml
 from PIL import Image
 from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import train_run, write_data_set
+from tiny_run import load_model, train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
-from mnist_lab.evaluate import claim_folder, evaluate_command
-from mnist_lab.evaluation import plots as figures
+from mnist_lab.evaluate import evaluate_command
+from mnist_lab.evaluation import plots
 from mnist_lab.evaluation.answers import Answers
+from mnist_lab.evaluation.judge import claim_folder
 from mnist_lab.evaluation.metrics import NUM_BINS, Disagreement, split_metrics
 from mnist_lab.predict import predict_command
-from mnist_lab.run.checkpoints import load_model
-from mnist_lab.run.directory import Run, locate, read_epochs, read_metrics, read_status
-from mnist_lab.run.stored import StoredRun
+from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_status
+from mnist_lab.run.stored import StoredRun, locate
 from mnist_lab.settings.groups import choices
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import write_json
@@ -92,7 +92,7 @@ def numpy_probs(run: Path, images: np.ndarray, checkpoint: str) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_figures_of_a_split_against_counting_and_scipy() -> None:
+def test_metrics_of_a_split_against_counting_and_scipy() -> None:
     answers = random_answers(400, seed=1, skip=(3,))
     found = {
         name.removeprefix("val/"): value
@@ -143,7 +143,7 @@ def test_mistakes_and_margin_against_a_slow_version() -> None:
 
 def test_confusion_figure_shows_the_counts() -> None:
     confusion = split_metrics(random_answers(300, seed=3), split="test")["test/confusion"]
-    figure = figures.confusion_figure(confusion, NAMES)
+    figure = plots.confusion_figure(confusion, NAMES)
     (axes,) = figure.axes
     shown = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     for row, column in np.ndindex(10, 10):
@@ -159,10 +159,10 @@ def test_mistakes_figure_shows_each_image_under_its_words() -> None:
     answers = random_answers(300, seed=4)
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28), dtype=np.uint8)
     names = ["$\\frac{", *NAMES[1:]]  # no formula
-    figure = figures.mistakes_figure(answers, images, names)
+    figure = plots.mistakes_figure(answers, images, names)
     (axes,) = figure.axes
     canvas = np.asarray(axes.images[0].get_array())
-    chosen = answers.mistakes[: figures.NUM_MISTAKES]
+    chosen = answers.mistakes[: plots.NUM_MISTAKES]
     assert len(axes.texts) == len(chosen) == 24
     for text, index in zip(axes.texts, chosen, strict=True):
         x, y = text.get_position()
@@ -177,13 +177,13 @@ def test_mistakes_figure_shows_each_image_under_its_words() -> None:
             assert words == f"{verb} {names[label]}"
     figure.draw_without_rendering()
     perfect = Answers(answers.predictions, answers.log_probs)
-    assert "No mistakes" in figures.mistakes_figure(perfect, images, NAMES).get_suptitle()
+    assert "No mistakes" in plots.mistakes_figure(perfect, images, NAMES).get_suptitle()
 
 
 def test_reliability_figure_shows_the_bins() -> None:
     found = split_metrics(random_answers(500, seed=5), split="test")
     bins = [each for each in found["test/reliability"] if each["count"]]
-    figure = figures.reliability_figure(found["test/reliability"], error=0.1234)
+    figure = plots.reliability_figure(found["test/reliability"], error=0.1234)
     above, below = figure.axes
     assert [bar.get_height() for bar in above.patches] == [each["accuracy"] for each in bins]
     assert [bar.get_height() for bar in below.patches] == [each["count"] for each in bins]
@@ -196,15 +196,15 @@ def test_reliability_figure_shows_the_bins() -> None:
 
 def test_curves_figure_shows_the_epochs(folder: Path) -> None:
     epochs = read_epochs(folder / "mlp")
-    for axes, name in zip(figures.curves_figure(epochs).axes, ("loss", "acc"), strict=True):
+    for axes, name in zip(plots.curves_figure(epochs).axes, ("loss", "acc"), strict=True):
         train, val = axes.lines
         assert list(train.get_xdata()) == [1, 2, 3]
         assert list(train.get_ydata()) == [row[f"train/{name}"] for row in epochs]
         assert list(val.get_ydata()) == [row[f"val/{name}"] for row in epochs]
     without = [{k: v for k, v in row.items() if not k.startswith("val/")} for row in epochs]
-    assert [len(axes.lines) for axes in figures.curves_figure(without).axes] == [1, 1]
+    assert [len(axes.lines) for axes in plots.curves_figure(without).axes] == [1, 1]
     late = [*without[:1], *epochs[1:]]  # validated from the second epoch on
-    curve = figures.curves_figure(late).axes[1].lines[1]
+    curve = plots.curves_figure(late).axes[1].lines[1]
     assert list(curve.get_xdata()) == [row["epoch"] for row in epochs[1:]]
 
 
@@ -221,7 +221,7 @@ def test_two_runs_against_scipy() -> None:
     assert found["test/p"] == pytest.approx(p)
     assert sum(found[f"test/{name}"] for name in ("both", "only_a", "only_b", "neither")) == 300
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28), dtype=np.uint8)
-    figure = figures.disagreement_figure(pair, images, DIGITS)
+    figure = plots.disagreement_figure(pair, images, DIGITS)
     assert len(figure.axes) == 2
     for axes, side in zip(figure.axes, (pair.only_a, pair.only_b), strict=True):
         canvas = np.asarray(axes.images[0].get_array())

@@ -14,13 +14,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tiny_run import train_run, write_data_set
+from tiny_run import load_model, train_run, write_data_set
 
 from mnist_lab import export as exporting
 from mnist_lab.data.idx import read_split
 from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.export import TOLERANCE, export_command
-from mnist_lab.run.checkpoints import load_model
 from mnist_lab.settings.groups import choices
 from mnist_lab.ui.errors import Failed, Refused
 

@@ -13,7 +13,8 @@ from sweeps import wait_until
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.run.callbacks import Record
 from mnist_lab.run.checkpoints import read_checkpoint
-from mnist_lab.run.directory import Run, read_config, read_epochs, read_state, read_status
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, read_epochs, read_state, read_status
 from mnist_lab.run.resume import go_on
 from mnist_lab.ui.errors import Failed
 from mnist_lab.ui.signals import Interrupted
@@ -86,7 +87,7 @@ def test_asked_twice_it_leaves_at_once(phase, command, whole, verbs, tmp_path):
     process = verbs.start("faulty", *command, cwd=tmp_path, FAULT=f"{phase}:wait")
     wait_until((tmp_path / "reached").exists)
     process.send(signal.SIGINT)
-    time.sleep(0.2)
+    wait_until((tmp_path / "heard").exists)
     assert not only_run(tmp_path).joinpath("metrics.json").exists()
     began = time.monotonic()
     process.send(signal.SIGINT)

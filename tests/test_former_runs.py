@@ -17,14 +17,15 @@ from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
-from mnist_lab.run.directory import read_config, read_metrics
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_metrics
 from mnist_lab.run.stored import StoredRun
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.study.results import read_results
 from mnist_lab.sweep.plan import Composer, plan
-from mnist_lab.sweep.record import Sweep, job_settings
+from mnist_lab.sweep.record import Sweep, planned_job
 from mnist_lab.ui.errors import Refused
 
 RESUME = "mnist_lab.resume"
@@ -91,7 +92,7 @@ def test_a_retired_setting_is_dropped_when_a_sweep_is_read(tmp_path):
     opened.held.release()
     assert [job.settings for job in opened.jobs] == [job.settings for job in sweep.jobs]
     assert [job.overrides for job in opened.jobs] == [job.overrides for job in sweep.jobs]
-    assert job_settings(sweep.path / sweep.jobs[1].directory)["model"]["width"] == 16
+    assert planned_job(sweep.path / sweep.jobs[1].directory)[0]["model"]["width"] == 16
     for job in opened.jobs:
         Composer().settings(job.overrides)  # as a sweep that goes on does
 

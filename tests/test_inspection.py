@@ -58,7 +58,7 @@ SORTED = "the training images are sorted by class"
 LACKING = "classes without an image: "
 FAULTS = {
     sorted_by_class: [SORTED],
-    trained_on: ["7 of the 100 test images are training images: the test figures are too good."],
+    trained_on: ["7 of the 100 test images are training images: the test metrics are too good."],
     one_label: [
         "every training image has the label 4: there is nothing to tell apart.",
         LACKING + "0, 1, 2, 3, 5, 6, 7, 8, 9 in train; 0, 1, 2, 3, 5, 6, 7, 8, 9 in val.",

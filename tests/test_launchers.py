@@ -5,7 +5,7 @@ import signal
 from importlib.util import find_spec
 
 import pytest
-from sweeps import end, only_sweep, run, start, states, status, wait_until
+from sweeps import end, only_sweep, reached, run, start, states, status, wait_until
 from tiny_run import write_data_set
 
 from mnist_lab.settings.compose import compose
@@ -42,13 +42,11 @@ def test_submitit_runs_a_sweep(tmp_path):
 def test_a_sigterm_stops_submitits_job_which_then_goes_on(tmp_path):
     """Sent by Slurm to the job's own process, where submitit alone would let it pass."""
     write_data_set(tmp_path / "data", num_train=300, num_test=50, seed=0)
-    settings = ["data=idx_folder", "data.root=data", "model.width=4", "trainer.max_epochs=40"]
+    settings = ["data=idx_folder", "data.root=data", "model.width=4", "trainer.max_epochs=2"]
     launcher = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10"]
-    process = start(
-        "train", "-m", *settings, "data.batch_size=1", "seed=0,1", *launcher, cwd=tmp_path
-    )
-    pattern = "outputs/sweeps/mlp/*/000*/checkpoints/last.ckpt"
-    wait_until(lambda: list(tmp_path.glob(pattern)), process)
+    arguments = ["-m", *settings, "seed=0,1", *launcher]
+    process = start("train", *arguments, cwd=tmp_path, faults="000:linger")
+    wait_until(lambda: reached(tmp_path, 0), process)
     sweep = only_sweep(tmp_path)
     os.kill(status(sweep, 0)["pid"], signal.SIGTERM)
     code, output = end(process)

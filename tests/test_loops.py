@@ -21,7 +21,8 @@ from mnist_lab.evaluate import evaluate_command
 from mnist_lab.models.mlp import MLP
 from mnist_lab.resume import resume_command
 from mnist_lab.run.checkpoints import read_checkpoint
-from mnist_lab.run.directory import Run, read_config, read_epochs, read_metrics
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, read_epochs, read_metrics
 from mnist_lab.run.fit import resolved, train
 from mnist_lab.run.resume import go_on
 from mnist_lab.settings.build import build
@@ -210,6 +211,7 @@ print((weights[0] - weights[1]).abs().max().item())
 """
 
 
+@pytest.mark.slow
 def test_torch_compile(tiny):
     """In a process of its own: the checks of shapes in these tests are no code for its compiler."""
     overrides = [text for text in tiny if text.startswith("data")]
@@ -264,7 +266,7 @@ def rows_of(path):
 
 
 def assert_same_run(fast, plain):
-    """Weights, counters, optimizer and schedule; every epoch's figures, and the last ones."""
+    """Weights, counters, optimizer and schedule; every epoch's metrics, and the last ones."""
     for name in ("last.ckpt", "previous.ckpt"):
         first, second = (read_checkpoint(path / "checkpoints" / name) for path in (fast, plain))
         assert_equal(first, second, name)

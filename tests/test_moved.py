@@ -9,7 +9,8 @@ import pytest
 from conftest import write_idx_folder
 from sweeps import contents, states, wait_until
 
-from mnist_lab.run.directory import read_config, read_epochs, read_metrics, read_status
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_epochs, read_metrics, read_status
 from mnist_lab.run.images import OtherImages, own_images
 
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"

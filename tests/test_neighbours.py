@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from scipy.spatial.distance import cdist
 from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
-from tiny_run import train_run, write_data_set
+from tiny_run import load_model, train_run, write_data_set
 from werkzeug.test import Client
 
 from mnist_lab.data.datamodule import MNISTDataModule, scale
@@ -24,10 +24,9 @@ from mnist_lab.evaluation import neighbours
 from mnist_lab.evaluation import tensorboard as evaluation_tensorboard
 from mnist_lab.evaluation.answers import Answers, log_probs
 from mnist_lab.evaluation.neighbours import TrainingImages, features
-from mnist_lab.evaluation.plots import predictions_figure
+from mnist_lab.pictures.plots import predictions_figure
 from mnist_lab.pictures.prediction import Prediction
 from mnist_lab.predict import predict_command
-from mnist_lab.run.checkpoints import load_model
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import compose, plain
 from mnist_lab.settings.groups import choices

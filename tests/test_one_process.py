@@ -14,11 +14,12 @@ import hydra
 from processes import last_of_each
 
 from mnist_lab.resume import resume_command
-from mnist_lab.run.directory import is_held
+from mnist_lab.run.directory import is_held, read_state
 from mnist_lab.train import train_command
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.signals import Interrupted
 
+STATUS = "status.json"
 tiny = sys.argv[1:]
 argv = list(sys.argv)
 Path("theirs").mkdir()
@@ -50,9 +51,15 @@ for _ in range(3):
     raised(Failed, "-m", *tiny, *diverging, "trainer.max_epochs=60")
 assert descriptors() == before, (before, descriptors())
 
+
+def press_when_one_trains():
+    while not any(read_state(path.parent) == "running" for path in Path("outputs").rglob(STATUS)):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 # One press of the button ends a sweep, at its first job.
-presses = [threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))]
-presses[0].start()
+threading.Thread(target=press_when_one_trains, daemon=True).start()
 assert raised(Interrupted, "-m", *tiny, "trainer.max_epochs=100000", "seed=0,1,2") == "SIGINT"
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 (sweep,) = (path.parent for path in Path("outputs/sweeps").rglob("sweep.json")

@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 from torch import nn
 
-from mnist_lab.pictures.ink import _scaled, find_ink, to_mnist
+from mnist_lab.pictures.ink import find_ink, scaled
+from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import MAX_BYTES, PictureError, load_picture
 
 PICTURES = Path(__file__).with_name("pictures")
@@ -192,7 +193,7 @@ def test_scaling_takes_of_each_pixel_its_share_of_the_area(long_side, smallest):
     rng = np.random.default_rng(2)
     for size in range(smallest, 401):
         grey = rng.random((size, rng.integers(1, 5)), np.float32)
-        found = _scaled(grey, long_side)
+        found = scaled(grey, long_side)
         height, width = found.shape
         assert (height, width) == (long_side, max(1, round(grey.shape[1] * long_side / size)))
         parts = grey.astype(float).repeat(height, 0).repeat(width, 1)

@@ -15,6 +15,7 @@ from sweeps import (
     contents,
     only_sweep,
     processes,
+    reached,
     run,
     start,
     states,
@@ -105,8 +106,7 @@ def test_a_crash_costs_its_own_job_only_and_can_be_retried(tmp_path, settings, r
 def test_a_killed_sweep_leaves_no_worker_and_ends_as_if_undisturbed(tmp_path, settings, reference):
     faults = "002:linger,003:linger"
     process = start("train", "-m", *settings, *GRID, *POOL, cwd=tmp_path, faults=faults)
-    pattern = "outputs/sweeps/mlp/*/00[23]*/checkpoints/last.ckpt"
-    wait_until(lambda: len(list(tmp_path.glob(pattern))) == 2, process)
+    wait_until(lambda: reached(tmp_path, 2, 3), process)
     sweep = only_sweep(tmp_path)
     finished = contents(job_paths(sweep)[0]) | contents(job_paths(sweep)[1])
 
@@ -169,8 +169,7 @@ def test_ctrl_c_stops_jobs_at_a_batchs_end_and_twice_leaves_at_once(tmp_path, se
         stdout=terminal.slave,
     )
     os.close(terminal.slave)
-    pattern = "outputs/sweeps/mlp/*/00[01]*/checkpoints/last.ckpt"
-    wait_until(lambda: len(list(tmp_path.glob(pattern))) == 2, process)
+    wait_until(lambda: reached(tmp_path, 0, 1), process)
     sweep = only_sweep(tmp_path)
     workers = children(process.pid)
     wait_until(lambda: b"0 of 12 done, 10 waiting, 0 failed" in terminal.shown, process)

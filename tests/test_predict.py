@@ -18,11 +18,12 @@ from tiny_run import train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
 from mnist_lab.data.source import Splits
-from mnist_lab.evaluation.plots import predictions_figure
-from mnist_lab.pictures.ink import to_mnist
+from mnist_lab.pictures.asking import ask, read_pictures
+from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import load_picture
+from mnist_lab.pictures.plots import predictions_figure
 from mnist_lab.pictures.prediction import COLUMNS, Prediction
-from mnist_lab.predict import ask, predict_command, read_pictures
+from mnist_lab.predict import predict_command
 from mnist_lab.run.stored import StoredRun
 from mnist_lab.ui.errors import Failed, Refused
 

@@ -18,14 +18,8 @@ import yaml
 from processes import WATCHDOG_S, environment, last_of_each
 
 from mnist_lab.run.checkpoints import read_checkpoint
-from mnist_lab.run.directory import (
-    Run,
-    read_config,
-    read_epochs,
-    read_metrics,
-    read_state,
-    read_status,
-)
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_state, read_status
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
 
@@ -222,7 +216,7 @@ def test_extended_a_run_ends_as_one_that_was_long_from_the_start(whole, command,
 
 
 def test_killed_while_testing_a_run_only_tests_again(whole, verbs, tmp_path):
-    """All epochs are done; what a killed test leaves is a run without its final figures."""
+    """All epochs are done; what a killed test leaves is a run without its final metrics."""
     path = shutil.copytree(whole[0], tmp_path / "run")
     (path / "metrics.json").unlink()
     status = {**read_status(path), "state": "running"}

@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ from mnist_lab.evaluate import evaluate_command
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
-from mnist_lab.sweep.record import job_settings
+from mnist_lab.sweep.record import planned_job
 from mnist_lab.ui.verb import exit_code
 
 VERBS = {
@@ -250,10 +251,14 @@ def test_nothing_in_a_stored_configuration_runs(run, refused, capsys):
         assert attack != text
         set_off(attack, reader)
         refused(run)
-        assert (
-            exit_code(lambda: compare_command([str(run)])) == 0
-        )  # a line says that it is unreadable
-        assert str(file) in capsys.readouterr().out
+        assert exit_code(lambda: compare_command([str(run)])) == 0
+        said = capsys.readouterr().out
+        if re.search(
+            r"^(model|optimizer|schedule):\n  _target_: (os|lightning\.pytorch\.core)", attack, re.M
+        ):
+            assert not Path("hacked").exists()
+            continue  # to compare, a class that nobody builds is a name among others
+        assert str(file) in said  # a line says that it is unreadable
         assert not Path("hacked").exists()
 
 
@@ -351,7 +356,7 @@ def test_a_stored_sweep_does_not_say_what_is_fetched(run, tmp_path):
     } | {name: value for name, value in config.items() if not isinstance(value, dict)}
     document = {"varies": [], "launcher": [], "settings": flat, "jobs": {"000_": job}}
     (tmp_path / "sweep.json").write_text(json.dumps(document))
-    assert job_settings(tmp_path / "000_")["data"]["download"] is False
+    assert planned_job(tmp_path / "000_")[0]["data"]["download"] is False
 
 
 FILES = ("config.yaml", "status.json", "metrics.csv", "train.log", "checkpoints/last.ckpt", ".lock")

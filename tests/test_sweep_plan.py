@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from omegaconf import OmegaConf
-from sweeps import end, only_sweep, run, start, states, status, wait_until
+from sweeps import end, only_sweep, reached, run, start, states, status, wait_until
 from tiny_run import write_data_set
 
 from mnist_lab.settings.compose import checked, compose
@@ -252,7 +252,7 @@ def test_hydras_own_launcher_survives_a_failure_and_stops_for_a_signal(tmp_path)
     settings = ["data=idx_folder", "data.root=data", "model.width=8", "trainer.max_epochs=3"]
     arguments = ["-m", *settings, "seed=0,1,2,3"]
     process = start("train", *arguments, cwd=tmp_path, faults="001:raise,002:linger")
-    wait_until(lambda: list(tmp_path.glob("outputs/sweeps/mlp/*/002*/checkpoints/last.ckpt")))
+    wait_until(lambda: reached(tmp_path, 2), process)
     process.send_signal(signal.SIGTERM)
     code, output = end(process)
     assert code == 143

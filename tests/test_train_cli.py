@@ -8,7 +8,8 @@ import pytest
 import yaml
 from processes import last_of_each, run_cold
 
-from mnist_lab.run.directory import read_config, read_metrics, read_state
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_metrics, read_state
 from mnist_lab.settings.table import SETTINGS
 
 TRAIN = "mnist_lab.train"
@@ -57,7 +58,7 @@ REFUSED = {
     "-m seed=0,1 --cfg job": ["--cfg: shows the settings of one run; --plan shows the jobs"],
     "--epochs=3": ["--epochs=3: no such flag"],
     "--cfg nope": ["nope", "job"],
-    "--config-dir=/tmp": ["--config-dir: there is one configuration"],
+    "--config-dir=/tmp": ["--config-dir /tmp: must be laid out like conf/"],
     "--experimental-rerun=x": ["--experimental-rerun: reads a pickle"],
     "hydra.run.dir=/proc/1/run": ["/proc/1/run: cannot be written"],
 }

@@ -10,8 +10,10 @@ import numpy as np
 from processes import last_of_each
 
 from mnist_lab.data.source import FILES
+from mnist_lab.models.classifier import Classifier
 from mnist_lab.run.directory import Run
 from mnist_lab.run.fit import resolved, train
+from mnist_lab.run.stored import StoredRun
 from mnist_lab.settings.compose import checked, compose
 
 
@@ -33,6 +35,11 @@ def write_data_set(folder: Path, *, num_train: int, num_test: int, seed: int) ->
         (folder / labels_name).write_bytes(
             struct.pack(">4BI", 0, 0, 8, 1, count) + labels.tobytes()
         )
+
+
+def load_model(path: Path, *, checkpoint: str = "last") -> Classifier:
+    """A run's network with its stored weights."""
+    return StoredRun.find(path, checkpoint=checkpoint).load()[0]
 
 
 def train_run(path: Path, *overrides: str) -> Path:

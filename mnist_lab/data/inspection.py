@@ -33,7 +33,7 @@ def doubts(
     if num_shared := int(are_among(test_images, train_images).sum()):
         yield (
             f"{num_shared:,} of the {len(test_images):,} test images are training images: the test "
-            "figures are too good."
+            "metrics are too good."
         )
     if inverted := [name for name, each in images.items() if is_inverted(each)]:
         yield (

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from mnist_lab.run.stored import StoredRun
-from mnist_lab.ui.console import Screen, percent
+from mnist_lab.ui.console import Screen, percent, plain_table, two_columns
 
 
 def print_list(
@@ -58,22 +58,10 @@ def pair_table(runs: Sequence[StoredRun], metrics: dict[str, Any]) -> Table:
     )
 
 
-def two_columns(rows: dict[str, str]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
-
-
 def class_table(metrics: dict[str, Any]) -> Table:
     """Precision, recall and F1 of each class, and what it is most often taken for."""
     split, names = metrics["split"], metrics["class_names"]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class")
-    for name in ("images", "precision", "recall", "F1"):
-        table.add_column(name, justify="right")
+    table = plain_table("class", right=("images", "precision", "recall", "F1"))
     table.add_column("most often taken for")
     for k, counts in enumerate(metrics[f"{split}/confusion"]):
         wrong = {other: count for other, count in enumerate(counts) if other != k and count}

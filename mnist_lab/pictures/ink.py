@@ -1,27 +1,17 @@
-"""Grey levels of a picture of one handwritten digit -> the 28x28 image that MNIST would hold.
-
-    find_ink       grey levels -> ink in each pixel      (h, w) float32, 0 paper .. 1 ink
-    to_mnist       grey levels -> MNIST's normalisation  (28, 28) uint8, 0 paper .. 255 ink
-
-How MNIST was made, and so what `to_mnist` repeats: bilevel scans were scaled, aspect ratio kept, to
-fit a box of 20x20, which anti-aliasing turned grey; then the centre of mass was moved to the centre
-of a field of 28x28. Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits";
-LeCun et al. 1998, "Gradient-based learning applied to document recognition", section III-A.
-"""
+"""Grey levels of a picture of one handwritten digit -> how much ink is in each pixel."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
+from jaxtyping import Bool, Shaped
 from PIL import Image
 from scipy import ndimage
 from scipy.sparse import csr_array
 
 from mnist_lab.pictures.picture import Grey, PictureError
 
-WORKING_SIZE = 384  # pixels of the long side on which ink is sought; a digit needs a tenth of them
 COARSE_SIZE = 64  # pixels of the long side on which polarity and stroke width are judged
 MIN_CONTRAST = 0.1  # ink against paper, as a share of the paper's brightness
 SIGNAL_TO_NOISE = 6  # normal noise exceeds that once in 10^9 pixels
@@ -29,9 +19,7 @@ SIGNAL_TO_NOISE = 6  # normal noise exceeds that once in 10^9 pixels
 MIN_SIDE = 4  # pixels
 REACHES = (0.04, 0.055, 0.075, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5)  # shares of the short side
 
-BOX, FIELD = 20, 28  # pixels: MNIST's digits, MNIST's images
-MIN_STROKE = 2.0  # pixels of the 28x28; 95 % of MNIST's digits have 1.9 to 3.8
-
+FIELD = 28  # pixels a side of MNIST's images
 SQUARE = np.ones((3, 3), bool)  # neighbours of a pixel: all eight
 
 Mask = Bool[np.ndarray, "_ _"]
@@ -57,7 +45,7 @@ def find_ink(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     Raises:
         PictureError: no ink stands out from the paper.
     """
-    light = _levels(grey)
+    light = levels(grey)
     long_side = max(light.shape)
     if min(light.shape) < MIN_SIDE:
         raise PictureError("too narrow for a digit")
@@ -83,7 +71,7 @@ def find_ink(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     return np.where(rim, ink, 0).astype(np.float32)
 
 
-def _levels(grey: Shaped[np.ndarray, "height width"]) -> Grey:
+def levels(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     if grey.ndim != 2 or grey.dtype.kind not in "buif" or not grey.size:
         raise ValueError(f"grey levels of shape (h, w) are wanted, not {grey.dtype} {grey.shape}")
     if not np.isfinite(grey).all():
@@ -95,11 +83,11 @@ def _levels(grey: Shaped[np.ndarray, "height width"]) -> Grey:
     return (grey.astype(np.float32) / np.float32(top)).clip(0, 1)
 
 
-def _shrunk(grey: Grey, long_side: int) -> Grey:
-    return _scaled(grey, long_side) if max(grey.shape) > long_side else grey
+def shrunk(grey: Grey, long_side: int) -> Grey:
+    return scaled(grey, long_side) if max(grey.shape) > long_side else grey
 
 
-def _scaled(grey: Grey, long_side: int) -> Grey:
+def scaled(grey: Grey, long_side: int) -> Grey:
     """Scale, aspect ratio kept, to a long side of so many pixels: the mean over each one's area.
 
     Pillow's BOX is none: it takes a pixel whole or not at all, so that 20 rows of 21 lose one.
@@ -145,7 +133,7 @@ class _Strokes:
         area. And as something narrow: a top-hat, which vanishes at the edges of shadows and sheets,
         where a difference of Gaussians does not.
         """
-        coarse = np.log(_shrunk(light, COARSE_SIZE) + 0.3)
+        coarse = np.log(shrunk(light, COARSE_SIZE) + 0.3)
         short_side = min(coarse.shape)
         excess = ndimage.gaussian_filter(coarse, 1.0, mode="nearest")
         excess -= ndimage.gaussian_filter(coarse, 3.0, mode="nearest")
@@ -179,7 +167,7 @@ def _darkness(light: Grey, *, reach: float) -> Grey:
     paper = ndimage.grey_closing(wider, size=(side, side))[margin:-margin, margin:-margin]
     ratio = (light + 0.02) / (paper + 0.02)  # so that black against black is nothing
 
-    coarse = _shrunk(ratio, COARSE_SIZE // 2)
+    coarse = shrunk(ratio, COARSE_SIZE // 2)
     sigma = max(coarse.shape) / 8
     smoothing = partial(ndimage.gaussian_filter, sigma=sigma, mode="nearest", truncate=2.5)
     is_paper = coarse > 0.9 * np.median(coarse)
@@ -270,56 +258,3 @@ def _is_shade(part: Mask, darkness: Grey, *, size: int, leaves: bool) -> bool:
         return False
     inside = ndimage.distance_transform_edt(np.pad(part, size, mode="edge"))
     return bool(4 * inside[inside > 0].mean() > size)
-
-
-# --- ink -> 28x28 ---
-
-
-def to_mnist(grey: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
-    """Bring the digit in a picture into the form of MNIST's images.
-
-    Its box is cropped and scaled to 20x20 at most, each new pixel holding the share of its area
-    that is inked; the centre of mass goes to the centre of the field, by whole pixels as in MNIST.
-    An image that is MNIST's already stays as it is but for rounding. Of a larger one the ink is
-    first made nearly bilevel, as the scans were, and a thin pen's strokes are widened to
-    `MIN_STROKE`, or scaling would leave them faint.
-
-    Args:
-        grey: as for `find_ink`; large pictures are averaged down to `WORKING_SIZE` first.
-
-    Raises:
-        PictureError: no ink found.
-    """
-    ink = _cropped(find_ink(_shrunk(_levels(grey), WORKING_SIZE)), 0.02)
-    if max(ink.shape) > BOX + 4:
-        ink = _cropped(_bilevel(ink), 0.3)
-    digit = _scaled(ink, BOX)
-    level = float(np.percentile(digit[digit > 0.1], 90))
-    digit = (digit / max(level, 0.3)).clip(0, 1)
-    field = np.zeros((FIELD, FIELD), np.uint8)
-    top, left = (
-        min(max(round(FIELD / 2 - centre), 0), FIELD - side)
-        for centre, side in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
-    )
-    field[top : top + digit.shape[0], left : left + digit.shape[1]] = np.round(255 * digit)
-    return field
-
-
-def _cropped(ink: Grey, threshold: float) -> Grey:
-    rows, columns = (np.nonzero((ink > threshold).any(axis))[0] for axis in (1, 0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _bilevel(ink: Grey) -> Grey:
-    """Steepen the edges of a digit of more than 20 pixels, and widen strokes that are thin."""
-    ink = _shrunk(ink, 8 * BOX)
-    unit = max(ink.shape) / BOX  # pixels that will be one pixel
-    ink = (0.5 + (np.pad(ink, int(2 * unit)) - 0.5) * min(unit, 4)).clip(0, 1)
-    inked = ink > 0.5
-    # The distance to the edge is a quarter of the width, on average over a stroke.
-    width = 4 * float(ndimage.distance_transform_edt(inked)[inked].mean())
-    if width >= MIN_STROKE * unit:
-        return ink
-    widening = (MIN_STROKE * unit - width) / 2
-    outside = ndimage.distance_transform_edt(~inked)
-    return np.asarray((1 + widening - outside).clip(0, 1), np.float32)

@@ -34,9 +34,6 @@ class PictureError(ValueError):
     """Why a file gives no digit, in a few words that fit after its name."""
 
 
-# --- file -> grey levels ---
-
-
 def load_picture(path: Path) -> Grey:
     """Read a PNG, JPEG, BMP, TIFF or WebP file; of several frames the first.
 
@@ -170,6 +167,3 @@ def _composed(grey: Grey, alpha: Grey) -> Grey:
     is_sheet = filled > 0.5 and light - dark > 0.2 and abs(outline - middle) < 0.1
     background = middle if is_sheet else round(1 - middle)
     return np.asarray(grey * alpha + background * (1 - alpha), np.float32)
-
-
-# --- grey levels -> ink ---

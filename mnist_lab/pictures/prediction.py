@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.table import Table
 
 from mnist_lab.data.source import Splits
-from mnist_lab.pictures.ink import to_mnist
+from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import PictureError, load_picture
 from mnist_lab.ui.console import printable
-from mnist_lab.ui.files import csv_table
 
 if TYPE_CHECKING:
     from mnist_lab.evaluation.neighbours import Neighbour
@@ -90,36 +87,3 @@ class Prediction:
         assert self.answer is not None
         text = f"{class_names[self.answer]}, p={self.probs.max():.2f}"
         return text if self.label is None else f"{text}, is {class_names[self.label]}"
-
-
-def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:
-    """Neighbours as label:index, the nearest first."""
-    rows = [each.row(class_names) for each in predictions]
-    for row in rows:
-        if "neighbours" in row:
-            row["neighbours"] = " ".join(f"{n['label']}:{n['index']}" for n in row["neighbours"])
-    return csv_table([*rows[0]], [row.values() for row in rows])
-
-
-def as_json(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:
-    return json.dumps([each.row(class_names) for each in predictions], indent=2) + "\n"
-
-
-def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> Table:
-    """A row for each picture that was predicted; probabilities below 0.005 are a dot."""
-    labelled = any(each.label is not None for each in predictions)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("picture", "prediction", *(["actual"] if labelled else [])):
-        table.add_column(name, overflow="fold")
-    for k in range(NUM_CLASSES):
-        table.add_column(str(k), justify="right", no_wrap=True)
-    for each in predictions:
-        if each.probs is not None and each.answer is not None:
-            actual = "-" if each.label is None else class_names[each.label]
-            table.add_row(
-                each.name,
-                class_names[each.answer],
-                *([actual] if labelled else []),
-                *(f"{p:.2f}" if p >= 0.005 else "·" for p in each.probs),
-            )
-    return table

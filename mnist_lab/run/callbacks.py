@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class StopOnSignal(Callback):
-    """Stop at a batch's end, in training, validation, testing and prediction alike."""
+    """Stop at a batch's end, in training, validation and testing alike."""
 
     def on_train_batch_end(self, *_: Any) -> None:
         signals.check()
@@ -35,9 +35,6 @@ class StopOnSignal(Callback):
         signals.check()
 
     def on_test_batch_end(self, *_: Any) -> None:
-        signals.check()
-
-    def on_predict_batch_end(self, *_: Any) -> None:
         signals.check()
 
 
@@ -117,6 +114,7 @@ class Record(Checkpoint):
         self.best_acc = -math.inf  # of the validation split
         self.best_epoch = 0  # counted from 1; 0: none yet
         self.started = 0.0
+        self.lr = 0.0  # at the start of the epoch
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_acc": self.best_acc, "best_epoch": self.best_epoch}
@@ -128,36 +126,37 @@ class Record(Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
         self.started = time.perf_counter()
         self.former = dict(trainer.callback_metrics)
+        self.lr = lr_of_step(trainer, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, model: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        figures = {
+        metrics = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
             if value is not self.former.get(name)  # else it is an earlier epoch's
         }
-        self._refuse_non_finite(figures, model)
+        self._refuse_non_finite(metrics, model)
         row = {
             "epoch": epoch,
             "step": trainer.global_step,
-            **{name: figures[name] for name in sorted(figures)},
-            "lr": lr_of_step(trainer, trainer.global_step - 1),
+            **{name: metrics[name] for name in sorted(metrics)},
+            "lr": lr_of_step(trainer, trainer.global_step - 1, otherwise=self.lr),
             "seconds": round(time.perf_counter() - self.started, 3),
         }
         self.run.append_epoch(row)
-        for name, value in {**figures, "lr": row["lr"]}.items():
+        for name, value in {**metrics, "lr": row["lr"]}.items():
             self.board.add_scalar(name, value, epoch)
-        if figures.get("val/acc", -math.inf) > self.best_acc:
-            self.best_acc, self.best_epoch = figures["val/acc"], epoch
+        if metrics.get("val/acc", -math.inf) > self.best_acc:
+            self.best_acc, self.best_epoch = metrics["val/acc"], epoch
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")
         trainer.save_checkpoint(self.run.checkpoints / "last.ckpt")
-        self.run.write_status("running", epoch=epoch, **figures)
+        self.run.write_status("running", epoch=epoch, **metrics)
         self.console.end_bar()
         self.console.print(epoch_line(row, trainer.max_epochs or epoch))
         signals.check()
 
-    def _refuse_non_finite(self, figures: dict[str, float], model: LightningModule) -> None:
-        for name, value in figures.items():
+    def _refuse_non_finite(self, metrics: dict[str, float], model: LightningModule) -> None:
+        for name, value in metrics.items():
             if not math.isfinite(value):
                 raise Failed("nan", f"{name} became {value} in epoch {model.current_epoch + 1}.")
         for name, weight in model.named_parameters():

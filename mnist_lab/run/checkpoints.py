@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from mnist_lab.run.directory import checkpoint_path, read_config, stored_config
+from mnist_lab.run.config import stored_config
 from mnist_lab.run.former import upgrade_checkpoint
 from mnist_lab.settings.build import build
 from mnist_lab.settings.schema import SCHEMA, taken_version
@@ -172,19 +172,6 @@ def newest_intact(
     return found
 
 
-def load_model(run_dir: Path, *, checkpoint: str = "last") -> Classifier:
-    """Build a run's network with its stored weights, in evaluation mode, on the CPU.
-
-    Args:
-        checkpoint: `last`, of the last finished epoch, or `best`, of the best in validation.
-
-    Raises:
-        Refused: no run, no such checkpoint, or weights of another network than the run's.
-    """
-    stored = read_run_checkpoint(checkpoint_path(run_dir, checkpoint))
-    return restore_model(read_config(run_dir), stored)
-
-
 def read_run_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that a run wrote; its `epoch` counts from 0."""
     stored = read_checkpoint(path, map_location="cpu")
@@ -195,7 +182,7 @@ def read_run_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def restore_model(config: dict[str, Any], checkpoint: dict[str, Any]) -> Classifier:
-    """Build the network of a run's configuration and give it a checkpoint's weights.
+    """Build the network of a run's configuration with a checkpoint's weights, on the CPU.
 
     Raises:
         Refused: it cannot be built, or the weights' names, shapes or types are not its own.
@@ -267,14 +254,14 @@ def refuse_other_weights(weights: dict[str, Any], expected: dict[str, torch.Tens
             raise Refused(f"the checkpoint lacks {name}, which the network of config.yaml has.")
         if name not in expected:
             raise Refused(f"the checkpoint has {name}, which the network of config.yaml lacks.")
-        found, wanted = describe(weights[name]), describe(expected[name])
+        found, wanted = form(weights[name]), form(expected[name])
         if found != wanted:
             raise Refused(f"{name} is {found} in the checkpoint, {wanted} in config.yaml.")
         if not weights[name].isfinite().all():
             raise Refused(f"{name} holds values that are not finite.")
 
 
-def describe(weight: object) -> str:
+def form(weight: object) -> str:
     if not isinstance(weight, torch.Tensor) or weight.layout != torch.strided:
         return "no tensor"
     return f"{str(weight.dtype).removeprefix('torch.')} {tuple(weight.shape)}"

@@ -169,6 +169,12 @@ def granted(trainer: Mapping[str, Any]) -> dict[str, Any]:
     return {**trainer, "accelerator": kind, "precision": precision}
 
 
+def asked_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the trainer that were asked for and not granted, also in a run's first part."""
+    asked: dict[str, Any] = config.get("asked", {}).get("trainer", {})
+    return asked
+
+
 def departures(asked: Mapping[str, Any], trainer: Mapping[str, Any]) -> Iterator[str]:
     """What a person should know of a trainer that is not as it was asked for, a line each.
 

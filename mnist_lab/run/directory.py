@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
-import difflib
 import fcntl
-import io
 import json
 import os
 import platform
@@ -14,31 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.settings.check import check
-from mnist_lab.settings.groups import GROUPS
-from mnist_lab.settings.schema import SCHEMA, taken_version, upgrade
-from mnist_lab.settings.table import SETTINGS, leaves
+from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import (
     read_bytes,
-    refuse_ways_out,
     remove_leftovers,
     write_atomically,
+    write_csv,
     write_json,
 )
 
 LOCK = ".lock"
 MAX_BYTES = 64 << 20  # of a stored JSON or CSV file; a sweep of 10,000 jobs has 5 MB
-MAX_CONFIG_BYTES = 256 << 10  # of a config.yaml, which has 3 kB
-MAX_DEPTH = 1000  # levels of nested YAML at most that libyaml is given
-
-# What every stored configuration has, whatever the choices of its run.
-REQUIRED = {
-    *(name for name in SETTINGS if name.startswith(("data.", "trainer.")) or "." not in name),
-    *("data.md5", "data.sha256", "optimizer.lr"),
-    *(f"{group}._target_" for group in ("data", "model", "optimizer", "schedule", "trainer")),
-    *(f"choices.{group}" for group in GROUPS),
-}
 
 
 @dataclass(frozen=True)
@@ -148,9 +133,6 @@ class Run:
         if not path.exists() or path.read_bytes() != text.encode():
             write_atomically(path, lambda file: file.write(text.encode()))
 
-    def write_metrics(self, metrics: dict[str, Any]) -> None:
-        write_json(self.path / "metrics.json", metrics)
-
     def append_epoch(self, row: dict[str, float]) -> None:
         """Add one row to metrics.csv; columns that no row had yet come last."""
         path = self.path / "metrics.csv"
@@ -159,13 +141,10 @@ class Run:
         columns = known + [name for name in row if name not in known]
         if columns == known:
             with path.open("a", newline="") as file:
-                csv.DictWriter(file, fieldnames=columns).writerow(row)
-            return
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows([*rows, row])
-        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+                csv.DictWriter(file, columns, lineterminator="\n").writerow(row)
+        else:
+            every: list[dict[str, Any]] = [*rows, row]
+            write_csv(path, columns, ([each.get(name, "") for name in columns] for each in every))
 
     def keep_epochs(self, num_epochs: int) -> None:
         """Drop the rows of metrics.csv that the checkpoint does not know of, cut ones included."""
@@ -239,121 +218,3 @@ def read_epochs(path: Path) -> list[dict[str, float]]:
         ]
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise Refused(f"{path / 'metrics.csv'}: cannot be read ({error}).") from None
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a run's config.yaml as data, made one of today, every leaf checked.
-
-    It may be a stranger's, and say where to download from what: that is never done unasked.
-
-    Raises:
-        Refused: as `stored_config`; or a setting out of the table, or lacking what every run has.
-    """
-    config, file = stored_config(path), path / "config.yaml"
-    version = taken_version(config, file)
-    try:
-        upgrade(config, version)
-        check(config)
-    except Refused as error:
-        raise Refused(f"{file}: {error}") from None
-    if missing := REQUIRED - set(leaves(config)):
-        raise Refused(f"{file}: lacks {', '.join(sorted(missing))}.")
-    config["data"]["download"] = False
-    return config
-
-
-def stored_config(path: Path) -> dict[str, Any]:
-    """Read a run's config.yaml as it stands: safe YAML, nothing resolved.
-
-    Raises:
-        Refused: missing, not YAML, or holds an interpolation; or a link in the directory leads out
-            of it.
-    """
-    import yaml
-
-    refuse_ways_out(path)
-    file = path / "config.yaml"
-    try:
-        text = read_bytes(file, max_bytes=MAX_CONFIG_BYTES).decode()
-        events = yaml.parse(text, yaml.SafeLoader) if "&" in text else ()
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise ValueError("it has aliases: a few lines of them can stand for billions")
-        config = load_yaml(text)
-    except FileNotFoundError:
-        raise Refused(f"{path}: no run directory (it has no config.yaml).") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise Refused(f"{file}: cannot be read ({reason}).") from None
-    if not isinstance(config, dict):
-        raise Refused(f"{file}: holds no settings.")
-    refuse_interpolations(config, file)
-    return config
-
-
-def load_yaml(text: str) -> Any:
-    """Read safe YAML, by libyaml where it is there and the text is no trap: eight times as fast.
-
-    libyaml's loader goes as deep as the text is nested, and a stack that is too deep kills the
-    process where Python's own loader raises. A level takes a bracket or a column of a line.
-    """
-    import yaml
-
-    deepest = text.count("[") + text.count("{") + max(map(len, text.splitlines()), default=0)
-    trap = deepest > MAX_DEPTH or not yaml.__with_libyaml__
-    loader = yaml.SafeLoader if trap else yaml.CSafeLoader
-    reader = loader(text)
-    try:
-        return reader.get_single_data()
-    finally:
-        reader.dispose()
-
-
-def refuse_interpolations(value: object, file: Path) -> None:
-    """Refuse text that OmegaConf would resolve, wherever it stands in what was read from `file`."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        for item in value:
-            refuse_interpolations(item, file)
-    elif isinstance(value, str) and "${" in value:
-        raise Refused(f"{file}: holds an interpolation (${{...}}), which is never stored.")
-
-
-def locate(path: Path) -> Path:
-    """Return the run directory that a user named.
-
-    Raises:
-        Refused: it is none; says what may have been meant.
-    """
-    if (path / "config.yaml").is_file():
-        return path
-    if not path.is_dir():
-        beside = [folder.name for folder in path.parent.glob("*/") if folder.is_dir()]
-        close = difflib.get_close_matches(path.name, beside, n=1)
-        hint = f"did you mean {path.parent / close[0]}?" if close else "runs lie in outputs/runs/."
-        raise Refused(f"{path}: no such directory; {hint}")
-    below = [
-        file
-        for pattern in ("*/config.yaml", "*/*/config.yaml")
-        for file in path.glob(pattern)
-        if file.parent.name != ".hydra"
-    ]
-    if below:
-        newest = max(below, key=lambda file: file.stat().st_mtime).parent
-        number = "one lies" if len(below) == 1 else f"{len(below)} lie"
-        raise Refused(f"{path}: no run directory, but {number} below it; the newest is {newest}")
-    raise Refused(f"{path}: no run directory (it has no config.yaml).")
-
-
-def checkpoint_path(run_dir: Path, checkpoint: str) -> Path:
-    """The file of a run's `last` or `best` checkpoint.
-
-    Raises:
-        Refused: it is not there, and why.
-    """
-    path = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
-    if not path.with_name("last.ckpt").exists():
-        raise Refused(f"{path}: not there; the run has not finished an epoch.")
-    if not path.exists():
-        raise Refused(f"{path}: not there, as the run has no validation; use --checkpoint last.")
-    return path

@@ -2,7 +2,7 @@
 
 The Trainer's work around one optimizer step takes longer than the step of a small network. Here an
 epoch's steps follow each other directly, and the Trainer looks again when they are done. Weights,
-figures and checkpoints are bitwise those of Lightning's own loop, which takes over by itself where
+metrics and checkpoints are bitwise those of Lightning's own loop, which takes over by itself where
 a run asks for anything else. Only this file and the optimizers touch private names of Lightning or
 torch; pyproject.toml bounds both versions for it.
 """
@@ -218,7 +218,7 @@ class OwnCheckpoints(_CheckpointConnector):
     """Reads the checkpoints that it is told to, and never one that Slurm's signals left behind.
 
     Under Slurm, whatever environment the Trainer is given, Lightning prefers an hpc_ckpt_N.ckpt in
-    its folder: training would go on, and figures be taken, from another place than asked for.
+    its folder: training would go on, and metrics be taken, from another place than asked for.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""One run: from a checked configuration and a claimed directory to its final figures."""
+"""One run: from a checked configuration and a claimed directory to its final metrics."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import contextlib
 import errno
 import inspect
 import math
-import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,25 +15,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from rich.markup import escape
 from torch.utils.tensorboard import SummaryWriter
+from torchmetrics import Metric
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source, settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import Answered, ProgressBar, Record, SeedEpochs, StopOnSignal
-from mnist_lab.run.checkpoints import AtomicCheckpointIO, read_run_checkpoint
-from mnist_lab.run.code import Code, installed_version, own_code
-from mnist_lab.run.device import INSTEAD, departures, device_name, granted
+from mnist_lab.run.checkpoints import AtomicCheckpointIO
+from mnist_lab.run.code import Code, own_code
+from mnist_lab.run.device import INSTEAD, asked_of, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
-from mnist_lab.run.predictions import Predictions, split_identity, write_predictions
-from mnist_lab.run.tensorboard import write_session_end, write_session_start
-from mnist_lab.settings.build import build
-from mnist_lab.settings.schema import SCHEMA
+from mnist_lab.run.measure import measure, record
+from mnist_lab.run.tensorboard import write_session_start
+from mnist_lab.settings.build import build, build_extras
+from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import shown_path
@@ -54,7 +55,7 @@ DISK_ERRORS = {
 
 
 # A second thread makes a recipe 1.0 to 1.6 times as fast, and far slower beside a busy core; the
-# README has the figures. A sweep uses further cores for further runs.
+# README has the times. A sweep uses further cores for further runs.
 DEFAULT_THREADS = 1
 
 
@@ -84,12 +85,6 @@ def resolved(config: Config) -> Config:
     return {**config, "asked": {"trainer": asked}} if asked else config
 
 
-def asked_of(config: Config) -> Config:
-    """Settings of the trainer that were asked for and not granted, also in a run's first part."""
-    asked: Config = config.get("asked", {}).get("trainer", {})
-    return asked
-
-
 def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: int) -> None:
     """Refuse what only the number of batches can tell."""
     for name, num_batches in (
@@ -105,12 +100,14 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
             )
 
 
-def build_model(config: Config) -> Classifier:
+def build_model(config: Config, metrics: Mapping[str, Metric]) -> Classifier:
     """Build the network with the first weights that its seed gives."""
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
     schedule = build(config["schedule"])
-    model: Classifier = build(config["model"], optimizer=optimizer, schedule=schedule)
+    model: Classifier = build(
+        config["model"], optimizer=optimizer, schedule=schedule, metrics=metrics
+    )
     return model
 
 
@@ -203,12 +200,14 @@ class Parts:
     recorder: Record
     answered: Answered
     board: SummaryWriter
+    loggers: list[Logger]
 
 
 def build_parts(config: Config, run: Run, console: Console) -> Parts:
     """Build what a run is made of, and print it."""
     data: MNISTDataModule = build(config["data"], seed=config["seed"])
-    model = build_model(config)
+    extras = build_extras(config, save_dir=run.path)
+    model = build_model(config, extras["metrics"])
     summary = ModelSummary(model, max_depth=-1)
     if config["trainer"]["precision"] == "64-true":
         model.double()  # Lightning does so after it has read a checkpoint's weights, into 32 bits
@@ -220,24 +219,29 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     settings = {**trainer_defaults(), **config["trainer"]}
     if not data.num_val:
         settings["limit_val_batches"] = 0
+    loggers = [*extras["logger"].values()]
     trainer: Trainer = build(
         settings,
         callbacks=[
             StopOnSignal(),
             SeedEpochs(seed=config["seed"]),
             ProgressBar(console),
+            *extras["callbacks"].values(),
             recorder,
             answered,
         ],
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # no scheduler's variables
         default_root_dir=run.path,
         num_sanity_val_steps=0,
-        logger=False,  # Record writes TensorBoard by epochs, so that runs of any batch size compare
+        # Record writes TensorBoard by epochs, so that runs of any batch size compare.
+        logger=loggers,
         enable_progress_bar=False,  # ours asks the device only when it draws
         enable_model_summary=False,
         deterministic=True,
     )
     ignore_stored_by_slurm(trainer)
+    for logger in loggers:
+        logger.log_hyperparams(hyperparameters(config))
     describe(console, config, data, summary, run)
 
     def say(why: str) -> None:
@@ -248,7 +252,7 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     trainer.fit_loop.epoch_loop = FastEpochLoop(
         trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
     )
-    return Parts(data, model, trainer, summary, recorder, answered, board)
+    return Parts(data, model, trainer, summary, recorder, answered, board, loggers)
 
 
 def trainer_defaults() -> dict[str, Any]:
@@ -263,114 +267,6 @@ def fit(parts: Parts, console: Console, checkpoint: Path | None) -> None:
     console.end_bar()
     if not isinstance(trainer.profiler, PassThroughProfiler):
         console.print_plain(trainer.profiler.summary())
-
-
-def measure(config: Config, parts: Parts, run: Run, console: Console) -> dict[str, float]:
-    """The figures of the last epoch's weights, and what the best epoch's answer to the test split.
-
-    Losses in nats, accuracies 0..1; `gap` is the accuracy on the training images, dropout off, less
-    that on the test images. What the last epoch's weights answered goes to predictions.npz.
-    """
-    console.start_bar("testing", 0)
-    last_epoch = read_epochs(run.path)[-1]
-    figures = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
-    found: dict[str, Predictions] = {}
-    test = evaluate(parts, "test")
-    found |= answers(config, parts, "test")
-    train = evaluate(parts, "train")
-    found |= answers(config, parts, "train")
-    if parts.data.num_val and parts.trainer.limit_val_batches == 1.0:
-        val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
-        found |= answers(config, parts, "val")
-        figures |= {"val/loss": val["loss"], "val/acc": val["acc"]}
-    for split, predictions in found.items():
-        figures[f"{split}/num_images"] = predictions.correct.size
-        figures[f"{split}/num_correct"] = int(predictions.correct.sum())
-    found.pop("train", None)
-    write_predictions(run.path, found)
-    figures |= {"test/loss": test["loss"], "test/acc": test["acc"]}
-    figures |= {"train/loss_eval": train["loss"], "train/acc_eval": train["acc"]}
-    figures["gap"] = train["acc"] - test["acc"]
-    if best_epoch := parts.recorder.best_epoch:
-        figures["val/acc_best"] = parts.recorder.best_acc
-        is_last = best_epoch == last_epoch["epoch"]
-        best = test if is_last else evaluate_best(parts, run, console, epoch=best_epoch)
-        if best:
-            figures["test/acc_best"] = best["acc"]
-    console.end_bar()
-    return figures
-
-
-def answers(config: Config, parts: Parts, split: str) -> dict[str, Predictions]:
-    """What was answered to the split that has just been evaluated, under its name.
-
-    Empty where not every image was asked.
-    """
-    data, node = parts.data, config["data"]
-    predicted, labels = parts.answered.take()
-    if not len(labels) or len(labels) != len(data.splits[split][1]):
-        return {}
-    by = "end" if node["split_seed"] is None else f"split_seed {node['split_seed']}"
-    by = f"seed {config['seed']}" if node["shuffle_split"] else by
-    identity = split_identity(split, sha256=data.sha256, num_val=data.num_val, drawn_by=by)
-    return {split: Predictions(predicted, labels, identity)}
-
-
-def evaluate_best(
-    parts: Parts, run: Run, console: Console, *, epoch: int
-) -> dict[str, float] | None:
-    """The test figures of the best epoch's weights, or a warning where these are gone."""
-    path = run.checkpoints / "best.ckpt"
-    try:
-        stored = read_run_checkpoint(path)
-        if stored["epoch"] + 1 != epoch:
-            raise Refused(f"{path}: of epoch {stored['epoch'] + 1}, not of {epoch}, the best.")
-    except Refused as error:
-        console.warn(f"{escape(str(error))} test/acc_best is left out.")
-        return None
-    parts.model.load_state_dict(stored["state_dict"])
-    return evaluate(parts, "test")
-
-
-def evaluate(parts: Parts, split: str) -> dict[str, float]:
-    """Loss and accuracy over a split, dropout off: the one way in which a run computes them."""
-    loader = parts.data.eval_dataloader(split)
-    (metrics,) = parts.trainer.test(parts.model, dataloaders=loader, verbose=False)
-    return {name.removeprefix("test/"): value for name, value in metrics.items()}
-
-
-def record(
-    config: Config, run: Run, parts: Parts, figures: dict[str, float], code: Code
-) -> dict[str, Any]:
-    """Write the final figures to metrics.json and TensorBoard."""
-    epochs = read_epochs(run.path)
-    best_epoch = parts.recorder.best_epoch
-    metrics = {
-        "schema": SCHEMA,
-        "data": parts.data.source.name,
-        "data_sha256": parts.data.sha256,
-        "data_warnings": parts.data.warnings,
-        **{name: config["choices"][name] for name in ("experiment", "model", "optimizer")},
-        "seed": config["seed"],
-        "epochs": len(epochs),
-        "num_params": parts.summary.total_parameters,
-        **{name: round(value, 6) for name, value in figures.items()},
-        **({"best_epoch": best_epoch} if best_epoch else {}),
-        "seconds": round(sum(row["seconds"] for row in epochs), 3),
-        "threads": config["threads"],
-        "device": device_name(config["trainer"]["accelerator"]),
-        "precision": config["trainer"]["precision"],
-        "precision_asked": {**config["trainer"], **asked_of(config)}["precision"],
-        "git_commit": code.git_commit,
-        "python_version": platform.python_version(),
-        "mnist_lab_version": code.version,
-        **{f"{name}_version": installed_version(name) for name in ("torch", "lightning")},
-    }
-    run.write_metrics(metrics)
-    write_session_end(parts.board, metrics)
-    parts.board.add_text("data set", metrics["data"])
-    parts.board.close()
-    return metrics
 
 
 def describe(

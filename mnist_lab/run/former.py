@@ -8,10 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from mnist_lab.run.directory import MAX_BYTES, stored_config
+from mnist_lab.run.config import stored_config
+from mnist_lab.run.directory import MAX_BYTES
 from mnist_lab.settings.schema import upgrade
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import read_bytes
+
+# What a checkpoint that is not as it should be comes to, wherever it is taken apart.
+UNFIT = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
 
 
 def upgrade_checkpoint(checkpoint: dict[str, Any], run_dir: Path) -> None:
@@ -22,11 +26,9 @@ def upgrade_checkpoint(checkpoint: dict[str, Any], run_dir: Path) -> None:
     Args:
         run_dir: its run's, whose config.yaml tells how old it is; there need be none.
     """
-    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+    with contextlib.suppress(*UNFIT):
         count_steps(checkpoint)
-    with contextlib.suppress(
-        KeyError, TypeError, ValueError, AttributeError, RuntimeError, Refused
-    ):
+    with contextlib.suppress(*UNFIT, Refused):
         config = stored_config(run_dir)
         if "schema" in config:
             return

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab.run.code import Code, own_code
-from mnist_lab.run.directory import Run, read_config, read_epochs, read_status
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import Run, read_epochs, read_status
 from mnist_lab.run.images import OtherImages, own_images
 from mnist_lab.settings.check import check
 from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
@@ -63,7 +64,7 @@ def go_on(
     code: Code | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train a held run from its last finished epoch, or from the beginning; return its figures.
+    """Train a held run from its last finished epoch, or from the beginning; return its metrics.
 
     Args:
         config: its settings, with `data` as `own_images` returns it.

@@ -6,6 +6,7 @@ Torch is imported only to build a network or to split the images.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.inspection import are_among
 from mnist_lab.data.source import Source, Splits
-from mnist_lab.run.directory import (
-    checkpoint_path,
-    locate,
-    read_config,
-    read_epochs,
-    read_state,
-    read_status,
-)
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_epochs, read_state, read_status
 from mnist_lab.run.images import own_images
+from mnist_lab.settings import own
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.overrides import refuse_repeated
@@ -80,7 +76,7 @@ class StoredRun:
     """A run directory with stored weights.
 
     Attributes:
-        config: the run's own, checked as `runs.read_config` does.
+        config: the run's own, checked as `read_config` does.
         checkpoint: `last` or `best`.
     """
 
@@ -219,7 +215,48 @@ class StoredRun:
         return self.load()
 
 
+def checkpoint_path(run_dir: Path, checkpoint: str) -> Path:
+    """The file of a run's `last` or `best` checkpoint.
+
+    Raises:
+        Refused: it is not there, and why.
+    """
+    path = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
+    if not path.with_name("last.ckpt").exists():
+        raise Refused(f"{path}: not there; the run has not finished an epoch.")
+    if not path.exists():
+        raise Refused(f"{path}: not there, as the run has no validation; use --checkpoint last.")
+    return path
+
+
+def locate(path: Path) -> Path:
+    """Return the run directory that a user named.
+
+    Raises:
+        Refused: it is none; says what may have been meant.
+    """
+    if (path / "config.yaml").is_file():
+        return path
+    if not path.is_dir():
+        beside = [folder.name for folder in path.parent.glob("*/") if folder.is_dir()]
+        close = difflib.get_close_matches(path.name, beside, n=1)
+        hint = f"did you mean {path.parent / close[0]}?" if close else "runs lie in outputs/runs/."
+        raise Refused(f"{path}: no such directory; {hint}")
+    below = [
+        file
+        for pattern in ("*/config.yaml", "*/*/config.yaml")
+        for file in path.glob(pattern)
+        if file.parent.name != ".hydra"
+    ]
+    if below:
+        newest = max(below, key=lambda file: file.stat().st_mtime).parent
+        number = "one lies" if len(below) == 1 else f"{len(below)} lie"
+        raise Refused(f"{path}: no run directory, but {number} below it; the newest is {newest}")
+    raise Refused(f"{path}: no run directory (it has no config.yaml).")
+
+
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    own.add_config_dir(parser)
     parser.add_argument(
         "--checkpoint",
         choices=("last", "best"),
@@ -241,6 +278,7 @@ def stored_runs(options: argparse.Namespace, *, most: int = 1) -> tuple[list[Sto
     Raises:
         Refused: there are too many, or one is none to ask.
     """
+    own.name_folders(options.config_dir)
     paths, overrides = paths_and_overrides(options.runs)
     if not 1 <= len(paths) <= most:
         number = "one" if most == 1 else "one, or two to compare"

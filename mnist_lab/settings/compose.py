@@ -7,16 +7,21 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.settings import own
 from mnist_lab.settings.check import check
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, conf_dir
 from mnist_lab.settings.overrides import (
+    changes_shape,
     check_launcher,
     check_override,
+    groups_of_own_classes,
+    is_of_own_class,
     is_value,
     parsed_overrides,
     refuse_repeated,
     refuse_unless_composed,
 )
+from mnist_lab.settings.parameters import fill
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.errors import Refused, first_line
 
@@ -46,11 +51,12 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     refuse_repeated(overrides, multirun=multirun)
     with hydra_session() as session:
         parsed = parsed_overrides(overrides, session.config_loader)
+        unknown = groups_of_own_classes(parsed)
         for override in parsed:
             if override.key_or_group == LAUNCHER:
                 launchers = session.config_loader.get_group_options(LAUNCHER)
                 check_launcher(override.get_value_element_as_str(), launchers)
-            check_override(override, multirun=multirun)
+            check_override(override, multirun=multirun, unknown=unknown)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         problem = None
         try:
@@ -59,12 +65,14 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
             problem = first_line(error)
             if problem == str(error) and error.__context__:  # of whose words Hydra's has none
                 problem += f"\n{first_line(error.__context__)}"
-        if problem or any(override.is_add() or override.is_force_add() for override in parsed):
+        theirs = [one for one in parsed if not problem and is_of_own_class(one, config)]
+        if problem or any(changes_shape(override) for override in parsed):
             single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
             groups = [text for text in single if text.partition("=")[0] in GROUPS]
             known = leaves(plain(hydra.compose("train", groups), resolve=False))
             for override in parsed:
-                refuse_unless_composed(override, known)
+                if override not in theirs:
+                    refuse_unless_composed(override, known)
     if problem:
         raise Refused(problem)
     return config
@@ -146,7 +154,8 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
             del config["hydra"]
     try:
         for name in sorted(OmegaConf.missing_keys(config) if resolve else ()):
-            raise Refused(f"{name}: must be given ({SETTINGS[name].meaning}).")
+            meaning = f" ({SETTINGS[name].meaning})" if name in SETTINGS else ""
+            raise Refused(f"{name}: must be given{meaning}.")
         container = OmegaConf.to_container(config, resolve=resolve)
     except OmegaConfBaseException as error:
         raise Refused(f"{error.full_key}: {str(error).splitlines()[0]}") from None
@@ -157,12 +166,16 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
 def checked(config: DictConfig) -> Config:
     """Check a composed configuration and return it plain, with the chosen files as `choices`."""
     container = plain(config)
+    fill(container)
+    own.name_targets(container)
     check(container)
     num_cores = os.cpu_count() or 1
     if (container["threads"] or 0) > num_cores:
         raise Refused(f"threads={container['threads']}: this machine has {num_cores} cores.")
     chosen = config.hydra.runtime.choices
     container["choices"] = {group: chosen.get(group) for group in GROUPS}
+    for group in ("metrics", "callbacks", "logger"):
+        container.setdefault(group, {})
     return container
 
 

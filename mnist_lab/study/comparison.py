@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mnist_lab.settings.hyperparameters import NAMES, Value
+from mnist_lab.settings.hyperparameters import Value
 from mnist_lab.study.effects import Effect, main_effects, shares
 from mnist_lab.study.groups import (
     Group,
@@ -191,7 +191,7 @@ def newest(results: Iterable[Result]) -> list[Result]:
     """Keep one run for each setting and seed, the one that was written last."""
     kept: dict[tuple[object, ...], Result] = {}
     for result in results:
-        key = (result.seed, *(result.settings.get(name) for name in NAMES))
+        key = (result.seed, *sorted(result.settings.items()))
         if key not in kept or result.updated >= kept[key].updated:
             kept[key] = result
     return [*kept.values()]

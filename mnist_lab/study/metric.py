@@ -15,7 +15,7 @@ from mnist_lab.ui.errors import Refused
 MOST_IMAGES = 10**6  # figures have six decimals
 METRIC = "val/acc"  # what ranks unless the user says otherwise
 FALLBACK = "train/acc_eval"  # what ranks where nothing was kept for validation
-# The lab's own figures by the last part of their names. Of any other the user says it.
+# The lab's own metrics by the last part of their names. Of any other the user says it.
 HIGHER_IS_BETTER = {"acc", "acc_eval", "acc_best"}
 LOWER_IS_BETTER = {"loss", "loss_eval", "gap", "num_params", "seconds"}
 
@@ -43,13 +43,17 @@ def ranking_metric(wanted: str | None, finished: Sequence[Result]) -> tuple[str,
     metric, colon, direction = wanted.partition(":")
     if finished and metric not in available:
         raise Refused(f"--metric {wanted}: no finished run has it; {nearest(metric, available)}")
-    known = HIGHER_IS_BETTER | LOWER_IS_BETTER
-    if direction not in ("max", "min") and (colon or last_part(metric) not in known):
+    last = last_part(metric).removesuffix("_eval")
+    own = {one.directions[last] for one in finished if last in one.directions}
+    known = last_part(metric) in HIGHER_IS_BETTER | LOWER_IS_BETTER or len(own) == 1
+    if direction not in ("max", "min") and (colon or not known):
         raise Refused(
             f"--metric {wanted}: whether higher is better must be said; write {metric}:max or "
             f"{metric}:min."
         )
-    higher = direction == "max" if colon else last_part(metric) in HIGHER_IS_BETTER
+    higher = own == {True} or last_part(metric) in HIGHER_IS_BETTER
+    if colon:
+        higher = direction == "max"
     if not metric.startswith("test/"):
         return metric, higher, []
     warning = (

@@ -10,14 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.run.directory import (
-    MAX_CONFIG_BYTES,
-    read_config,
-    read_json,
-    read_metrics,
-    read_state,
-    read_status,
-)
+from mnist_lab.run.config import MAX_CONFIG_BYTES, read_config
+from mnist_lab.run.directory import read_json, read_metrics, read_state, read_status
 from mnist_lab.settings.hyperparameters import Value, hyperparameters
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import read_bytes, refuse_ways_out
@@ -44,6 +38,7 @@ class Result:
         metrics: the final ones, numbers only; empty unless it finished.
         num_images: behind the accuracies of each split, where the run has counted them.
         digest: SHA-256 of its images, if it got as far as reading them.
+        directions: of metrics of the user's own, by the last part of their names: higher is better.
     """
 
     path: Path
@@ -57,6 +52,7 @@ class Result:
     metrics: dict[str, float] = field(default_factory=dict)
     num_images: dict[str, int] = field(default_factory=dict)
     digest: str = ""
+    directions: dict[str, bool] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -162,7 +158,15 @@ def read_result(path: Path, known: Known | None = None) -> Result:
             metrics[name] = correct / total  # exact, where the figure has six decimals
     if state == "finished" and not metrics:
         raise Refused(f"{path / 'metrics.json'}: holds no metrics.")
-    return replace(result, seed=seed, settings=settings, metrics=metrics, num_images=num_images)
+    directions = stored.get("higher_is_better")
+    return replace(
+        result,
+        seed=seed,
+        settings=settings,
+        metrics=metrics,
+        num_images=num_images,
+        directions=directions if isinstance(directions, dict) else {},
+    )
 
 
 def read_settings(path: Path, known: Known) -> tuple[dict[str, Value], int]:
@@ -181,7 +185,7 @@ def read_settings(path: Path, known: Known) -> tuple[dict[str, Value], int]:
     if key is not None and key in known:
         refuse_ways_out(path)
         return known[key], int(lines[0])
-    settings = hyperparameters(read_config(path))
+    settings = hyperparameters(read_config(path, to_build=False))
     seed = settings.pop("seed", None)
     if not isinstance(seed, int):
         raise Refused(f"{file}: holds no seed.")

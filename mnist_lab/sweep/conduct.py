@@ -22,9 +22,8 @@ from mnist_lab.sweep.view import (
     plan_lines,
     plan_table,
     results_table,
-    screen,
 )
-from mnist_lab.ui.console import show_download
+from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Failed, first_line
 from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.signals import Interrupted
@@ -66,7 +65,7 @@ def begin_sweep(
     """
     code = own_code()
     slots = pool_slots(config, plan.jobs)
-    digests = locate_data(plan.jobs, progress=show_download)
+    digests = locate_data(plan.jobs)
     if slots and "torch" not in sys.modules:
         rehearse_apart(plan.jobs, slots[0])
     else:

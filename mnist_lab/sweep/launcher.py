@@ -13,8 +13,8 @@ from mnist_lab.settings.check import check
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.job import record_lost, train_job_apart
 from mnist_lab.sweep.slots import Slot, choose_slots
-from mnist_lab.sweep.view import headed, screen
-from mnist_lab.ui.console import Screen
+from mnist_lab.sweep.view import headed
+from mnist_lab.ui.console import Screen, screen
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:

@@ -9,18 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.data.source import Progress, Source, settled
+from mnist_lab.data.source import Source, settled
 from mnist_lab.settings.build import Rehearsal
 from mnist_lab.settings.compose import Config, checked, compose
 from mnist_lab.settings.groups import SWEEP
 from mnist_lab.settings.overrides import is_value, parsed_overrides
 from mnist_lab.settings.table import SETTINGS, leaves
+from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+FLOATS = {name for name, setting in SETTINGS.items() if setting.kind is float}
 NAME_LENGTH = 100  # characters of a job's directory
 
 
@@ -187,7 +189,7 @@ def rehearse(jobs: Sequence[Job]) -> list[int]:
     return sizes
 
 
-def locate_data(jobs: Sequence[Job], *, progress: Progress | None = None) -> dict[int, str]:
+def locate_data(jobs: Sequence[Job]) -> dict[int, str]:
     """Find and read the data of all jobs, once each, and write down where it is.
 
     Returns:
@@ -202,7 +204,7 @@ def locate_data(jobs: Sequence[Job], *, progress: Progress | None = None) -> dic
         data = job.settings["data"]
         key = json.dumps(data, sort_keys=True)
         if key not in found:
-            node = settled(data, progress=progress)
+            node = settled(data, progress=show_download)
             found[key] = node, Source.of(node).read().sha256
         job.settings["data"], digests[job.number] = found[key]
     return digests
@@ -226,7 +228,7 @@ def fingerprint(settings: Config) -> str:
     """The same for two jobs that would do the same: the names of chosen files do not count."""
     rest = {key: value for key, value in settings.items() if key != "choices"}
     numbers = {
-        name: float(value) if type(value) is int and SETTINGS[name].kind is float else value
+        name: float(value) if type(value) is int and name in FLOATS else value
         for name, value in leaves(rest).items()
     }
     return json.dumps(numbers, sort_keys=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.run.code import own_code
-from mnist_lab.run.directory import read_config, read_epochs
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import apply
 from mnist_lab.settings.compose import compose
@@ -20,7 +21,7 @@ from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots, quoted
 from mnist_lab.sweep.plan import Composer, Job
 from mnist_lab.sweep.record import Sweep, read_sweep
-from mnist_lab.sweep.view import screen
+from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 
 if TYPE_CHECKING:

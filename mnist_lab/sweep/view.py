@@ -14,13 +14,12 @@ from rich.text import Text
 from mnist_lab.run.directory import read_metrics, read_status
 from mnist_lab.sweep.plan import Job, Plan, short_names
 from mnist_lab.sweep.record import Sweep
-from mnist_lab.ui.console import Screen, percent
+from mnist_lab.ui.console import percent, plain_table, screen
 from mnist_lab.ui.errors import Refused
 
 DRAW_S = 0.5  # seconds between two drawings
 BAR_WIDTH = 16  # columns
 OTHERS_WIDTH = 44  # columns that bar, epochs, time and accuracy may take, and some to spare
-FILE_WIDTH = 200  # columns where the output is no terminal
 
 
 class View:
@@ -133,23 +132,8 @@ def epochs_done(status: dict[str, Any]) -> int:
     return epochs if isinstance(epochs, int) else 0
 
 
-def screen() -> Screen:
-    """A terminal as wide as it is, or a pipe or file that cuts nothing off; text is as it is."""
-    console = Screen(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-    return console
-
-
 def headed(head: str, text: str) -> Text:
     return Text(head, "bold") + Text(f"  {text}")
-
-
-def plain_table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table
 
 
 def plan_table(plan: Plan, num_params: Sequence[int]) -> Table:

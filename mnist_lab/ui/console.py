@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 LOG_WIDTH = 120  # columns of train.log
+FILE_WIDTH = 200  # columns where the output is no terminal
 REFRESH_S = 0.1  # seconds between two drawings of the progress bar
 
 
@@ -38,6 +39,14 @@ class Screen(RichConsole):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+
+
+def screen() -> Screen:
+    """A terminal as wide as it is, or a pipe or file that cuts nothing off; text is as it is."""
+    found = Screen(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not found.is_terminal:
+        found.width = FILE_WIDTH
+    return found
 
 
 class Console:
@@ -107,22 +116,22 @@ class Console:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[means]}"),
                 console=self.screen,
                 transient=True,
                 auto_refresh=False,
             )
-            self.bar.add_task(label, total=total, figures="")
+            self.bar.add_task(label, total=total, means="")
             self.bar.start()
 
-    def draw_bar(self, done: int, figures: str) -> None:
+    def draw_bar(self, done: int, means: str) -> None:
         self.drawn = time.monotonic()
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=done, figures=figures, refresh=True)
+            self.bar.update(self.bar.task_ids[0], completed=done, means=means, refresh=True)
 
     @property
     def bar_is_due(self) -> bool:
-        """Whether to draw now: figures are only fetched from the device when they are shown."""
+        """Whether to draw now: means are only fetched from the device when they are shown."""
         return self.bar is not None and time.monotonic() - self.drawn > REFRESH_S
 
     def end_bar(self) -> None:
@@ -142,14 +151,14 @@ def show_download(name: str, num_bytes: int, total: int | None) -> None:
 @contextlib.contextmanager
 def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on the terminal, gone when its work is done; yields what to call with each step."""
-    screen = Screen(stderr=True)
+    terminal = Screen(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,
         TimeRemainingColumn(),
-        console=screen,
+        console=terminal,
         transient=True,
-        disable=not screen.is_terminal,
+        disable=not terminal.is_terminal,
     ) as bar:
         task = bar.add_task(label, total=total)
         yield lambda steps: bar.advance(task, steps)
@@ -164,16 +173,34 @@ def percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
 
 
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Columns under bold names and without lines; numbers to the `right`, after the others."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def two_columns(rows: Mapping[str, str]) -> Table:
+    """Names in bold, and beside each what it is."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")  # a path is of use only as a whole
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
 def layer_table(summary: ModelSummary) -> Table:
     """Layers with the shapes that they give out and their parameters; from Lightning's summary."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, side in (("layer", "left"), ("output", "left"), ("parameters", "right")):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
-    rows = zip(
-        summary.layer_names, summary.layer_types, summary.out_sizes, summary.param_nums, strict=True
-    )
-    for name, kind, size, num_params in rows:
-        if "." in name:  # the leaves of `layers`; metrics and the container itself are no layers
+    table = plain_table("layer", "output", right=("parameters",))
+    modules = [module for _, module in summary.named_modules]
+    rows = zip(modules, summary.layer_types, summary.out_sizes, summary.param_nums, strict=True)
+    for module, kind, size, num_params in rows:
+        is_metric = type(module).__module__.startswith("torchmetrics")
+        if not (is_metric or [*module.children()]):  # else it is no layer, or made of some
             shape = " x ".join(str(n) for n in size[1:]) if isinstance(size, list) else "-"
             table.add_row(kind, shape, f"{num_params:,}" if num_params else "-")
     return table
@@ -193,22 +220,19 @@ def epoch_line(row: Mapping[str, float], max_epochs: int) -> str:
 
 
 def result_table(metrics: Mapping[str, Any], directory: Path) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")  # a path is of use only as a whole
     best = "-"
     if "test/acc_best" in metrics:
         best = f"{percent(metrics['test/acc_best'])}  (epoch {metrics['best_epoch']})"
-    for name, value in (
-        ("data set", metrics["data"]),
-        ("test loss", f"{metrics['test/loss']:.4f}"),
-        ("test accuracy, last epoch", percent(metrics["test/acc"])),
-        ("test accuracy, best validation epoch", best),
-        ("training accuracy, dropout off", percent(metrics["train/acc_eval"])),
-        ("gap, training - test", f"{100 * metrics['gap']:.2f} points"),
-        ("parameters", f"{metrics['num_params']:,}"),
-        ("seconds of training", f"{metrics['seconds']:.1f}"),
-        ("run directory", str(directory)),
-    ):
-        table.add_row(name, value)
-    return table
+    return two_columns(
+        {
+            "data set": metrics["data"],
+            "test loss": f"{metrics['test/loss']:.4f}",
+            "test accuracy, last epoch": percent(metrics["test/acc"]),
+            "test accuracy, best validation epoch": best,
+            "training accuracy, dropout off": percent(metrics["train/acc_eval"]),
+            "gap, training - test": f"{100 * metrics['gap']:.2f} points",
+            "parameters": f"{metrics['num_params']:,}",
+            "seconds of training": f"{metrics['seconds']:.1f}",
+            "run directory": str(directory),
+        }
+    )

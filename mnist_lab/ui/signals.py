@@ -71,15 +71,13 @@ class Signals:
 signals = Signals()
 
 
-def listen() -> None:
-    """Install the handlers; the first thing that an entry point does."""
-    listen_for(*STOPPING)
+def listen(*signums: int) -> None:
+    """Install the handler, for all of STOPPING or some; the first thing that an entry point does.
 
-
-def listen_for(*signums: int) -> None:
-    """Install the handler for some signals, from the main thread; another's hear nothing."""
+    Only the main thread can; from another one nothing is heard.
+    """
     if threading.current_thread() is threading.main_thread():
-        for signum in signums:
+        for signum in signums or STOPPING:
             signal.signal(signum, signals)
 
 

@@ -1,6 +1,7 @@
 """Trips chosen jobs of a sweep in their second epoch; Python imports it where PYTHONPATH says so.
 
-FAULTS=001:kill,004:raise names jobs by their number and what befalls them.
+FAULTS=001:kill,004:raise names jobs by their number and what befalls them. A file `reached` in the
+job's directory tells that it has.
 """
 
 import importlib.abc
@@ -59,6 +60,8 @@ class Finder(importlib.abc.MetaPathFinder):
                         sweep = record.run.path.parent
                         wait_for(lambda: len([*sweep.glob("*/checkpoints/last.ckpt")]) > 1)
                         fault = "raise"
+                    if fault:
+                        (record.run.path / "reached").touch()
                     trip(fault, lambda: module.signals.received)
 
             module.Record.on_train_epoch_start = tripped

@@ -1,0 +1,77 @@
+"""Pictures and test images read, and a run's network asked about them; only then torch comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mnist_lab.pictures.prediction import Prediction
+from mnist_lab.run.stored import RunData, StoredRun
+from mnist_lab.ui.console import progress_bar
+from mnist_lab.ui.errors import Refused
+
+MAX_SHOWN = 20  # pictures in one figure
+
+
+def read_pictures(paths: Sequence[Path]) -> list[Prediction]:
+    with progress_bar("pictures", len(paths)) as advance:
+        predictions = []
+        for path in paths:
+            predictions.append(Prediction.of_file(path))
+            if len(predictions) > MAX_SHOWN:
+                predictions[-1].picture = None  # no figure needs it
+            advance(1)
+    return predictions
+
+
+def test_items(
+    data: RunData, indices: Sequence[int], num_random: int | None, *, seed: int | None
+) -> list[Prediction]:
+    """Items of the official test split, by number and then drawn without repetition.
+
+    Raises:
+        Refused: there are not so many.
+    """
+    total = len(data.splits.test_images)
+    for index in indices:
+        if not 0 <= index < total:
+            raise Refused(f"--index {index}: the test split has the images 0 to {total - 1}.")
+    if num_random is not None and not 1 <= num_random <= total:
+        raise Refused(f"--random {num_random}: must be a whole number from 1 to {total}.")
+    drawn = np.random.default_rng(seed).choice(total, num_random or 0, replace=False).tolist()
+    return [Prediction.of_test_item(data.splits, index) for index in [*indices, *drawn]]
+
+
+def ask(
+    run: StoredRun,
+    predictions: Sequence[Prediction],
+    *,
+    data: RunData | None = None,
+    num_neighbours: int = 0,
+) -> None:
+    """Fill in the probabilities of all pictures that were read, and their neighbours in `data`."""
+    asked = [each for each in predictions if each.image is not None]
+    if not asked:
+        return
+    model, _ = run.load_for_verb()
+    import torch
+
+    from mnist_lab.evaluation.answers import log_probs
+
+    images = torch.from_numpy(np.stack([each.image for each in asked])).unsqueeze(1)  # type: ignore[misc]
+    for each, logs in zip(asked, log_probs(model, images), strict=True):
+        each.probs = np.exp(logs)
+    if data is None or not num_neighbours:
+        return
+    from mnist_lab.evaluation.neighbours import TrainingImages, features
+
+    split = data.load().splits["train"]
+    with progress_bar("training images", len(split[0])) as advance:
+        training = TrainingImages.of(model, split, progress=advance)
+    found = training.nearest(features(model, images), num_neighbours=num_neighbours)
+    for each in predictions:
+        each.neighbours = []
+    for each, neighbours in zip(asked, found, strict=True):
+        each.neighbours = neighbours
