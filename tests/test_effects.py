@@ -87,10 +87,11 @@ def test_main_effects_of_failed_runs_and_nested_factors():
 def grid(rng, *, gain, sds=0.001, seeds=4):
     """Rows of 2 optimizers x 2 widths x 2 dropouts; `gain(optimizer, width)` is dropout's."""
     rows, numbers = [], []
-    for o, w, d in itertools.product(("sgd", "adam"), (128, 512), (0, 0.2)):
+    settings = itertools.product(("sgd", "adam"), (128, 512), (0, 0.2))
+    for (o, w, d), sd in zip(settings, np.broadcast_to(sds, 8), strict=True):
         for seed in range(seeds):
             mean = 0.9 + 0.05 * (o == "adam") + 0.01 * (w == 512) + (gain(o, w) if d else 0)
-            rows.append(({"optimizer": o, "width": w, "dropout": d}, rng.normal(mean, sds)))
+            rows.append(({"optimizer": o, "width": w, "dropout": d}, rng.normal(mean, sd)))
             numbers.append(seed)
     return rows, numbers
 
@@ -124,7 +125,7 @@ def residual_squares(columns, values):
     return float(((values - fitted) ** 2).sum())
 
 
-def test_the_f_test_is_that_of_two_linear_models():
+def test_the_f_test_is_that_of_two_linear_models_with_boxs_degrees_of_freedom():
     """With and without the interaction of dropout and cell, fitted by least squares."""
     rows, seeds = grid(np.random.default_rng(3), gain=lambda o, _: 0.004 * (o == "adam"))
     found = main_effects(rows, seeds=seeds)["dropout"].depends
@@ -135,8 +136,13 @@ def test_the_f_test_is_that_of_two_linear_models():
     small = np.hstack([cells, with_dropout])
     large = np.hstack([cells, cells * with_dropout])
     rss = residual_squares(small, values), residual_squares(large, values)
-    df = len(values) - 8
-    assert found.p == pytest.approx(stats.f.sf((rss[0] - rss[1]) / 3 / (rss[1] / df), 3, df))
+    ratio = (rss[0] - rss[1]) / 3 / (rss[1] / (len(values) - 8))
+    variances = values.reshape(8, 4).var(axis=1, ddof=1)
+    projection = np.kron(np.eye(4) - 1 / 4, np.eye(2) - 1 / 2)
+    product = projection @ np.diag(variances)
+    df = np.trace(product) ** 2 / np.trace(product @ product)
+    error_df = variances.sum() ** 2 / (variances**2 / 3).sum()
+    assert found.p == pytest.approx(stats.f.sf(ratio, df, error_df))
     assert found.on == ("optimizer",)
 
 
@@ -151,11 +157,12 @@ def test_an_effect_that_turns_is_told_with_its_range():
     assert found.highest == (pytest.approx(0.025, abs=0.002), {"optimizer": "adam", "width": 512})
 
 
-def test_an_effect_that_is_the_same_everywhere_is_rarely_said_to_depend():
+@pytest.mark.parametrize("sds", [0.001, np.geomspace(0.0005, 0.004, 8)])
+def test_an_effect_that_is_the_same_everywhere_is_rarely_said_to_depend(sds):
     rng = np.random.default_rng(5)
     num_trials, num_false = 1000, 0
     for _ in range(num_trials):
-        rows, seeds = grid(rng, gain=lambda *_: 0.002, seeds=3)
+        rows, seeds = grid(rng, gain=lambda *_: 0.002, seeds=3, sds=sds)
         num_false += main_effects(rows, seeds=seeds)["dropout"].depends is not None
     assert num_false <= stats.binom.isf(0.001, num_trials, 0.05)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,33 +140,33 @@ def dependence(
 ) -> Dependence | None:
     """Whether the levels differ by other amounts in other cells, more than the seeds explain.
 
-    By the F test of levels x cells with the pooled variance between seeds, on cell means (the
-    harmonic mean of their runs where these are not equally many). Which factors it depends on say
-    the F tests of levels x their values; where none does by itself, all.
+    By the F test of levels x cells. Which factors it depends on say the F tests of levels x their
+    values; where none does by itself, all.
     """
     runs = [[np.array([*cell[each].values()]) for each in levels] for cell in cells.values()]
     sizes = np.array([[values.size for values in row] for row in runs])
-    if len(runs) < 2 or sizes.sum() == sizes.size:
+    pooled_df = int(sizes.sum() - sizes.size)
+    if len(runs) < 2 or not pooled_df:
         return None
     means = np.array([[values.mean() for values in row] for row in runs])  # (cells, levels)
-    error_df = int(sizes.sum() - sizes.size)
-    error = sum(float(((v - v.mean()) ** 2).sum()) for row in runs for v in row) / error_df
-    if not error:
+    squares = np.array([[float(((v - v.mean()) ** 2).sum()) for v in row] for row in runs])
+    df = np.where(sizes > 1, sizes - 1, pooled_df)  # what has one run has the others' variance
+    variances = np.where(sizes > 1, squares, squares.sum()) / df / sizes  # of the means
+    if not variances.any():
         return None
-    error /= sizes.size / (1 / sizes).sum()  # of a cell mean
-    p = f_test(means, np.ones(len(runs)), error=error, error_df=error_df)
+    p = f_test(means, np.ones(len(runs)), variances, variances**2 / df)
     if p >= alpha:
         return None
     settings = [dict(others) for others in cells]
     names = [name for name in settings[0] if len({cell.get(name) for cell in settings}) > 1]
     on = []
     for name in names:
-        rows: defaultdict[Hashable, list[np.ndarray]] = defaultdict(list)
-        for cell, row in zip(settings, means, strict=True):
-            rows[cell.get(name)].append(row)
-        table = np.array([np.mean(part, axis=0) for part in rows.values()])
-        counts = np.array([len(part) for part in rows.values()], dtype=float)
-        if f_test(table, counts, error=error, error_df=error_df) < alpha:
+        values = [cell.get(name) for cell in settings]
+        groups = np.array([[value == each for value in values] for each in dict.fromkeys(values)])
+        num_cells = groups.sum(axis=1, keepdims=True)
+        table, spread = groups @ means / num_cells, groups @ variances / num_cells**2
+        doubt = groups @ (variances**2 / df) / num_cells**4
+        if f_test(table, num_cells[:, 0].astype(float), spread, doubt) < alpha:
             on.append(name)
     first, second = most_varying(means)
     if all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in levels):
@@ -184,18 +184,38 @@ def dependence(
     )
 
 
-def f_test(table: np.ndarray, weights: np.ndarray, *, error: float, error_df: int) -> float:
-    """p value of "no interaction" in a table of means (rows, columns).
+def f_test(
+    table: np.ndarray, weights: np.ndarray, variances: np.ndarray, doubt: np.ndarray
+) -> float:
+    """p value of "no interaction" in a table of means (rows, columns) of unlike variances.
+
+    The sum of squares is held against what these variances make of it, with degrees of freedom
+    that are fewer the more they differ. Source: Box (1954), Ann. Math. Statist. 25, p. 290.
 
     Args:
-        weights: cells behind each row; `error`: variance of the mean of one cell.
+        weights: cells behind each row.
+        variances: of the means.
+        doubt: of each variance, its square over its degrees of freedom.
     """
-    rows, columns = table.shape
-    of_rows = table - table.mean(axis=1, keepdims=True)
-    left = of_rows - np.average(of_rows, axis=0, weights=weights)
-    df = (rows - 1) * (columns - 1)
-    ratio = float((weights[:, None] * left**2).sum()) / df / error
-    return float(special.fdtrc(df, error_df, ratio))
+
+    def without_mean(values: np.ndarray, u: np.ndarray) -> np.ndarray:  # (I - u u') values
+        left: np.ndarray = values - np.outer(u, u @ values)
+        return left
+
+    def squared(values: np.ndarray, u: np.ndarray) -> np.ndarray:  # the same, of squared entries
+        product: np.ndarray = (1 - 2 * u**2)[:, None] * values + np.outer(u**2, u**2 @ values)
+        return product
+
+    of_rows = np.sqrt(weights / weights.sum())
+    of_columns = np.full(table.shape[1], table.shape[1] ** -0.5)
+    scale = weights[:, None]
+    left = without_mean(without_mean(np.sqrt(scale) * table, of_rows).T, of_columns)
+    kept = np.outer(1 - of_rows**2, 1 - of_columns**2)
+    spread = scale * variances
+    expected = float((kept * spread).sum())
+    df = expected**2 / float((squared(squared(spread, of_rows).T, of_columns).T * spread).sum())
+    error_df = expected**2 / float((kept**2 * scale**2 * doubt).sum())
+    return float(special.fdtrc(df, error_df, float((left**2).sum()) / expected))
 
 
 def most_varying(means: np.ndarray) -> tuple[int, int]:
