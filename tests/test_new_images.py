@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_compare import finished, studied
 
-from mnist_lab.run.predictions import Predictions, write_predictions
+from mnist_lab.run.predictions import Predictions, read_predictions, write_predictions
 from mnist_lab.study.images import image_estimate
 from mnist_lab.study.statistics import difference
 
@@ -100,6 +100,23 @@ def test_without_answers_to_the_same_images_nothing_is_said(tmp_path):
             path = tmp_path / "former" / f"{width}_{seed}"
             finished(path, f"model.width={width}", seed=seed, val_acc=0.9 + seed / 100)
     assert studied(tmp_path / "former").new_images == {}
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"val": np.zeros(1000, np.uint8)},
+        {"val": np.array([{}] * 1000), "val_labels": np.zeros(1000, np.uint8)},
+        {"val": np.array(["0"] * 1000), "val_labels": np.zeros(1000, np.uint8)},
+        {"val": np.zeros(1000, np.uint8), "val_labels": np.zeros(999, np.uint8)},
+        {"val": np.zeros((2, 500), np.uint8), "val_labels": np.zeros((2, 500), np.uint8)},
+        {"val": np.zeros(0, np.uint8), "val_labels": np.zeros(0, np.uint8)},
+        {"val": np.zeros(20_000_000, np.uint8), "val_labels": np.zeros(20_000_000, np.uint8)},
+    ],
+)
+def test_files_that_are_no_predictions_are_none(tmp_path, arrays):
+    np.savez_compressed(tmp_path / "predictions.npz", val_identity=np.array("x"), **arrays)
+    assert read_predictions(tmp_path, "val") is None
 
 
 def test_answers_that_are_not_those_of_the_metric_do_not_count(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from mnist_lab.ui.files import read_bytes, write_atomically
 NAME = "predictions.npz"
 MAX_BYTES = 16 << 20  # of the file, which has some 20 kB
 MAX_IMAGES = 10**7  # of a split: what is compressed may claim anything
+UNREADABLE = (  # what numpy and zipfile raise at a file that is cut, another's or a trap
+    *(OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,9 @@ def read_predictions(run_dir: Path, split: str) -> Predictions | None:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             predicted, labels = arrays[split], arrays[f"{split}_labels"]
             identity = str(arrays[f"{split}_identity"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
+    except UNREADABLE:
         return None
-    if predicted.ndim != 1 or predicted.shape != labels.shape or not predicted.size:
+    sound = predicted.dtype == labels.dtype == np.uint8 and predicted.ndim == 1
+    if not sound or predicted.shape != labels.shape or not predicted.size:
         return None
-    return Predictions(predicted.astype(np.uint8), labels.astype(np.uint8), identity)
+    return Predictions(predicted, labels, identity)
