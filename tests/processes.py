@@ -46,14 +46,14 @@ def last_of_each(*overrides):
     return [*{text.partition("=")[0]: text for text in overrides}.values()]
 
 
-def run_cold(*command, cwd, **env):
+def run_cold(*command, cwd, limit_s=WATCHDOG_S, **env):
     done = subprocess.run(
         [sys.executable, *command],
         cwd=cwd,
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=WATCHDOG_S,
+        timeout=limit_s,
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)

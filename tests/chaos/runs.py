@@ -109,7 +109,7 @@ def runs_disturbed(tally, folder, tiny, warm, rng):
 
 def run_disturbed(fault, tally, home, tiny, warm, rng):
     typed = [*tiny, "model.width=256", "model.dropout=0.5", "data.batch_size=16"]
-    typed.append(f"trainer.max_epochs={fault.max_epochs}")
+    typed.append(f"trainer.max_epochs={tally.length(fault.max_epochs)}")
     (home / "whole").mkdir(parents=True)
     part = home / "part"
     part.mkdir()
@@ -181,7 +181,7 @@ def disturb(fault, process, path, rng):
 def project_moved(tally, folder, warm, rng):
     """A project that is renamed whenever its run was stopped."""
     typed = ["data=idx_folder", "data.root=data", "threads=1", "trainer=cpu", "model.width=256"]
-    typed += ["data.batch_size=16", "trainer.max_epochs=40"]
+    typed += ["data.batch_size=16", f"trainer.max_epochs={tally.length(40)}"]
     for name in ("left", "project"):
         shutil.copytree(folder / "data", folder / name / "data")
     project = folder / "project"
