@@ -72,10 +72,11 @@ class Started:
             os.kill(self.pid, signum)
 
     def listens(self):
-        """Whether it has handlers of its own for signals, or is over: a verb's first step."""
+        """Whether it has all handlers of its own for signals, or is over: a verb's first step."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
-        return "State:\tZ" in status or bool(caught >> (signal.SIGTERM - 1) & 1)
+        wanted = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+        return "State:\tZ" in status or all(caught >> (one - 1) & 1 for one in wanted)
 
     def wait(self):
         code = self.warm.ask(wait=self.pid)

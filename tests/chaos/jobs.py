@@ -98,6 +98,8 @@ def sweep_disturbed(typed, signums, times, *, every_s, home, warm, rng):
     path = only_sweep(home)
     outcomes, refusals = [], []
     while len(outcomes) < times:
+        if rng.random() < 0.5:  # the others come while it is being set up, on a busy machine
+            wait_for(lambda held=process: trains(path) or not process_lives(held), process)
         time.sleep(rng.uniform(0.3, every_s))
         if signal.SIGKILL in signums and len(refusals) < 5 and is_held(path):
             began = time.monotonic()
@@ -108,17 +110,25 @@ def sweep_disturbed(typed, signums, times, *, every_s, home, warm, rng):
         signum = rng.choice(signums)
         began = time.monotonic()
         process.send(signum)
-        code = process.wait().code
-        seconds = time.monotonic() - began
+        ended = process.wait()
+        code, seconds = ended.code, time.monotonic() - began
         if code == 0:  # it was faster
             return outcomes, refusals
         good = code == (-signum if signum == signal.SIGKILL else 128 + signum)
+        states = {job.name: job_state(job) for job in job_paths(path)}
         if signal.SIGKILL not in signums:
-            good = good and {job_state(job) for job in job_paths(path)} <= STOPPED
-        outcomes.append((good and checkpoints_load(path) and nothing_of_slurm(home), seconds))
+            good = good and {*states.values()} <= STOPPED
+        good = good and checkpoints_load(path) and nothing_of_slurm(home)
+        if not good:
+            print(f"{signum.name}: {ended}\n{states}")
+        outcomes.append((good, seconds))
         process = begun(RESUME, str(path))
     assert process.wait().code == 0, path
     return outcomes, refusals
+
+
+def trains(sweep):
+    return any(job_state(job) == "running" for job in job_paths(sweep))
 
 
 def comparison(warm, sweep, folder):

@@ -164,8 +164,8 @@ def disturb(fault, process, path, rng):
         time.sleep(rng.uniform(0, 0.01))
         began = time.monotonic()
         process.send(signum)
-    code = process.wait().code
-    seconds = time.monotonic() - began
+    ended = process.wait()
+    code, seconds = ended.code, time.monotonic() - began
     state = job_state(path)
     if state == "finished":
         return None
@@ -175,7 +175,10 @@ def disturb(fault, process, path, rng):
         good = code == 128 + signum
     else:
         good = code == 128 + signum and state in ("pending", "interrupted")
-    return good and checkpoints_load(path), seconds
+    good = good and checkpoints_load(path)
+    if not good:
+        print(f"{signum.name}: {ended}\n{state}")
+    return good, seconds
 
 
 def project_moved(tally, folder, warm, rng):
