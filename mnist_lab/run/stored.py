@@ -20,7 +20,7 @@ from mnist_lab.run.directory import read_epochs, read_state, read_status
 from mnist_lab.run.images import own_images
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
-from mnist_lab.settings.overrides import refuse_repeated
+from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
 from mnist_lab.settings.table import SETTINGS, nearest
 from mnist_lab.ui.console import printable, show_download
 from mnist_lab.ui.errors import Refused
@@ -130,13 +130,13 @@ class StoredRun:
         """
         node = dict(self.config["data"])
         for text in overrides:
-            name, _, value = text.partition("=")
+            name = text.partition("=")[0]
             if name not in OPEN:
                 raise Refused(f"{text}: cannot differ from the run's; {nearest(name, OPEN)}")
-            if name == "data.download" and value not in ("true", "false"):
+            (override,) = parsed_overrides([text])
+            if not SETTINGS[name].accepts(value := override.value()):
                 raise Refused(f"{text}: must be {SETTINGS[name].allowed}.")
-            plain = {"true": True, "false": False} if name == "data.download" else {"null": None}
-            node[name.removeprefix("data.")] = plain.get(value, value)
+            node[name.removeprefix("data.")] = value
         node = own_images(
             node,
             self.path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_lab.settings.table import DIGESTS, SETTINGS, leaves, nearest
+from mnist_lab.settings.table import DIGESTS, SETTINGS, as_typed, leaves, nearest
 from mnist_lab.ui.errors import Refused
 
 # The only names that may be built from a configuration. A test holds this list against conf/.
@@ -39,20 +39,19 @@ def check(config: Mapping[str, Any]) -> None:
         last = name.rpartition(".")[2]
         if last == "_target_":
             if not isinstance(value, str) or value not in BUILDABLE:
-                raise Refused(f"{name}={value}: not a name that this lab builds.")
+                raise Refused(f"{name}={as_typed(value)}: not a name that this lab builds.")
         elif last == "_partial_":
             if value is not True:
-                raise Refused(f"{name}={value}: must be true.")
+                raise Refused(f"{name}={as_typed(value)}: must be true.")
         elif name in DIGESTS:
             check_digests(name, value)
         elif name.startswith("choices."):
             if not (value is None or isinstance(value, str)):
-                raise Refused(f"{name}={value!r}: must be the name of a choice.")
+                raise Refused(f"{name}={as_typed(value)}: must be the name of a choice.")
         elif name not in SETTINGS:
             raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
         elif not SETTINGS[name].accepts(value):
-            shown = "null" if value is None else value
-            raise Refused(f"{name}={shown}: must be {SETTINGS[name].allowed}.")
+            raise Refused(f"{name}={as_typed(value)}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
     if {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
@@ -67,7 +66,8 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
         others = [other for other in changed if other != name]
         if trainer.get(name) and others:
             raise Refused(
-                f"trainer.{name}={trainer[name]} and trainer.{others[0]}={trainer[others[0]]}: "
+                f"trainer.{name}={as_typed(trainer[name])} and "
+                f"trainer.{others[0]}={as_typed(trainer[others[0]])}: "
                 "exclude each other; leave one out."
             )
     every, epochs = trainer.get("check_val_every_n_epoch"), trainer.get("max_epochs")
@@ -82,12 +82,15 @@ def check_kernels(model: Mapping[str, Any]) -> None:
     channels, kernels, side = model["channels"], model["kernels"], 28
     if len(kernels) != len(channels):
         raise Refused(
-            f"model.kernels={kernels}: must be one for each entry of model.channels={channels}."
+            f"model.kernels={as_typed(kernels)}: must be one for each entry of "
+            f"model.channels={as_typed(channels)}."
         )
     for kernel in kernels:
         side = (side - kernel + 1) // 2  # the convolution takes kernel - 1, pooling halves
     if side < 1:
-        raise Refused(f"model.kernels={kernels}: nothing of 28x28 pixels is left after these.")
+        raise Refused(
+            f"model.kernels={as_typed(kernels)}: nothing of 28x28 pixels is left after these."
+        )
 
 
 def check_digests(name: str, value: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.settings.check import check
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, conf_dir
+from mnist_lab.settings.hydras import RUN_DIR, SWEEP_DIR
 from mnist_lab.settings.overrides import (
     check_launcher,
     check_override,
@@ -41,20 +42,25 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     import hydra
     from hydra.errors import HydraException
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     refuse_repeated(overrides, multirun=multirun)
     with hydra_session() as session:
-        parsed = parsed_overrides(overrides, session.config_loader)
+        parsed = parsed_overrides(overrides, session.config_loader, multirun=multirun)
+        overrides = [str(override.input_line) for override in parsed]
+        launcher = "basic"
         for override in parsed:
-            if override.key_or_group == LAUNCHER:
+            if override.key_or_group == LAUNCHER and not override.is_sweep_override():
                 launchers = session.config_loader.get_group_options(LAUNCHER)
-                check_launcher(override.get_value_element_as_str(), launchers)
-            check_override(override, multirun=multirun)
+                launcher = override.get_value_element_as_str()
+                check_launcher(launcher, launchers)
+        for override in parsed:
+            check_override(override, launcher, multirun=multirun)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         problem = None
         try:
-            config = session.compose_config("train", list(overrides), mode, from_shell=False)
+            config = session.compose_config("train", overrides, mode, from_shell=False)
         except (HydraException, OmegaConfBaseException) as error:
             problem = first_line(error)
             if problem == str(error) and error.__context__:  # of whose words Hydra's has none
@@ -67,6 +73,11 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
                 refuse_unless_composed(override, known)
     if problem:
         raise Refused(problem)
+    for name in {override.key_or_group for override in parsed} & {RUN_DIR, SWEEP_DIR}:
+        try:
+            OmegaConf.select(config, name)
+        except OmegaConfBaseException as error:
+            raise Refused(f"{name}: cannot be resolved: {first_line(error)}.") from None
     return config
 
 
@@ -121,7 +132,7 @@ def sweep_arguments(overrides: Sequence[str]) -> list[str]:
     """
     refuse_repeated(overrides, multirun=True)
     arguments = []
-    for override in parsed_overrides(overrides):
+    for override in parsed_overrides(overrides, multirun=True):
         text = str(override.input_line)
         name, _, value = text.partition("=")
         if is_value(override) and not override.is_sweep_override():

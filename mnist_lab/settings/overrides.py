@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
+from mnist_lab.settings.hydras import check_hydras
+from mnist_lab.settings.paths import paths_as_typed, quoted
 from mnist_lab.settings.schema import RETIRED
 from mnist_lab.settings.table import DIGESTS, SETTINGS, nearest
 from mnist_lab.ui.errors import Refused
@@ -18,21 +20,30 @@ if TYPE_CHECKING:
 
 
 def parsed_overrides(
-    overrides: Sequence[str], config_loader: ConfigLoader | None = None
+    overrides: Sequence[str],
+    config_loader: ConfigLoader | None = None,
+    *,
+    multirun: bool = False,
 ) -> list[Override]:
+    """Parse overrides by Hydra's grammar, paths as they are typed.
+
+    Raises:
+        Refused: one cannot be read; gives the line that works, where quotes make it one.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     parser = OverridesParser.create(config_loader)
     parsed: list[Override] = []
-    for text in overrides:
+    for text in paths_as_typed(overrides, multirun=multirun):
         try:
             parsed += parser.parse_overrides([text])
         except (HydraException, ValueError):  # an integer of over 4300 digits is a ValueError
-            raise Refused(
-                f"{text}: cannot be read; write setting=value, quoted where the shell or Hydra "
-                "would take a character of it."
-            ) from None
+            name, _, value = text.partition("=")
+            help_ = "setting=value, quoted where the shell or Hydra would take a character of it."
+            if value and name in SETTINGS and SETTINGS[name].kind is str:
+                help_ = shlex.quote(f"{name}={quoted(value)}")
+            raise Refused(f"{text}: cannot be read; write {help_}") from None
     return parsed
 
 
@@ -75,10 +86,15 @@ def check_launcher(name: str, known: Sequence[str]) -> None:
         raise Refused(f"{LAUNCHER}={name}: needs an extra; pip install 'mnist_lab[{name}]'.")
 
 
-def check_override(override: Override, *, multirun: bool) -> None:
-    """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes."""
+def check_override(override: Override, launcher: str = "basic", *, multirun: bool) -> None:
+    """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes.
+
+    Args:
+        launcher: the one that the other overrides choose.
+    """
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        check_hydras(override, launcher)
         return
     text = override.input_line
     groups = (*GROUPS, SWEEP)

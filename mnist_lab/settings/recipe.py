@@ -13,7 +13,7 @@ from hydra.core.default_element import ConfigDefault, GroupDefault, ResultDefaul
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab.settings.table import leaves
+from mnist_lab.settings.table import as_typed, leaves
 
 RECIPE = "experiment"
 
@@ -72,6 +72,6 @@ def dropped(repo: IConfigRepository, chosen: Mapping[str, str | None]) -> str:
     parts = []
     for group, choice, content in superseded(repo, chosen):
         node: Any = OmegaConf.to_container(content[group], resolve=False)
-        settings = ", ".join(f"{name}={value}" for name, value in leaves(node).items())
+        settings = ", ".join(f"{name}={as_typed(value)}" for name, value in leaves(node).items())
         parts.append(f"{group}={chosen[group]} drops {settings} of {choice}")
     return f"{RECIPE}={chosen[RECIPE]}: {'; '.join(parts)}" if parts else ""
