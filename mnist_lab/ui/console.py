@@ -17,6 +17,8 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mnist_lab.ui.files import named
+
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
@@ -26,7 +28,7 @@ REFRESH_S = 0.1  # seconds between two drawings of the progress bar
 
 
 class Screen(RichConsole):
-    """The terminal; a run goes on when it is gone, as in `mnist-train | head`.
+    """The terminal; a run goes on when it is gone, as in `mnist-train | head`, or a file is full.
 
     A notebook gets plain lines, although rich and ipykernel (by FORCE_COLOR) take it for a
     terminal: a bar that is drawn over needs a real one.
@@ -39,6 +41,14 @@ class Screen(RichConsole):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        try:
+            super().print(*objects, **settings)
+        except OSError as error:
+            self.quiet = True
+            with contextlib.suppress(OSError):
+                print(f"WARNING: what is printed is lost: {error.strerror}.", file=sys.stderr)
 
 
 def screen() -> Screen:
@@ -58,6 +68,7 @@ class Console:
 
     def __init__(self, log: Path, *, quiet: bool = False) -> None:
         self.screen = Screen(quiet=quiet, highlight=False)
+        self.path = log
         self.file = log.open("a")
         plain: Any = {"force_terminal": False, "force_jupyter": False}  # whatever FORCE_COLOR says
         self.log = RichConsole(file=self.file, width=LOG_WIDTH, highlight=False, **plain)
@@ -81,7 +92,8 @@ class Console:
     ) -> None:
         self.end_bar()
         self.caught.__exit__(kind, value, traceback)
-        self.file.close()
+        with contextlib.suppress(OSError):  # of a full disk, which must not hide what ended the run
+            self.file.close()
 
     def _show_warning(
         self, message: object, category: type[Warning], filename: str, lineno: int, *_: object
@@ -90,8 +102,9 @@ class Console:
 
     def print(self, renderable: RenderableType = "") -> None:
         self.screen.print(renderable)
-        self.log.print(renderable)
-        self.file.flush()
+        with named(self.path):
+            self.log.print(renderable)
+            self.file.flush()
 
     def print_plain(self, text: str) -> None:
         """Print text that another program has laid out, lines as long as they are."""
