@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mnist_lab.settings.groups import GROUPS
 from mnist_lab.settings.table import DIGESTS, SETTINGS, as_typed, leaves, nearest
 from mnist_lab.ui.errors import Refused
 
@@ -48,6 +49,11 @@ def check(config: Mapping[str, Any]) -> None:
         elif name.startswith("choices."):
             if not (value is None or isinstance(value, str)):
                 raise Refused(f"{name}={as_typed(value)}: must be the name of a choice.")
+        elif name in GROUPS:
+            raise Refused(
+                f"{name}={as_typed(value)}: must hold settings; a choice stands in the list of "
+                f"defaults, as - override /{name}: NAME"
+            )
         elif name not in SETTINGS:
             raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
         elif not SETTINGS[name].accepts(value):
