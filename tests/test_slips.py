@@ -5,7 +5,8 @@ import shlex
 import pytest
 from processes import last_of_each
 
-from mnist_lab.run.directory import read_config, read_metrics, read_state
+from mnist_lab.run.config import read_config
+from mnist_lab.run.directory import read_metrics, read_state
 from mnist_lab.settings.check import check
 from mnist_lab.settings.compose import checked, compose, sweep_arguments
 from mnist_lab.ui.errors import Refused
@@ -119,3 +120,51 @@ def test_messages_show_values_as_they_are_typed():
         config["model"]["width"] = value
         with pytest.raises(Refused, match=f"^model.width={shown}: must be a whole number"):
             check(config)
+
+
+# A name that there is not -> what is said of it.
+NAMES = {
+    "lr=0.01": "did you mean optimizer.lr?",
+    "momentum=0.9": "did you mean optimizer.momentum?",
+    "learning_rate=0.1": "did you mean optimizer.lr?",
+    "num_epochs=3": "did you mean trainer.max_epochs?",
+    "fast_dev_run=true": "did you mean trainer.fast_dev_run?",
+    "+trainer.fast_dev_run=true": "write trainer.fast_dev_run=true, without the +.",
+    "+seed=3": "write seed=3, without the +.",
+    "+trainer.max_steps=100": "trainer has: accelerator, accumulate_grad_batches, check_val",
+    "trainer.log_every_n_steps=5": "trainer has: accelerator, ",
+    "optimiser.lr=1": "did you mean optimizer.lr?",
+    "optimizer.learning_rate=1": "did you mean optimizer.lr?",
+    "xyzzy=3": "there are data, experiment, model, optimizer, schedule, seed, sweep, threads, tra",
+}
+
+
+@pytest.mark.parametrize("typed", NAMES)
+def test_a_name_that_there_is_not_leads_to_the_one_that_was_meant(typed):
+    with pytest.raises(Refused) as caught:
+        compose(["optimizer=sgd", typed])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{typed}: ")
+    assert NAMES[typed] in line
+    assert len(line) < 500
+
+
+def test_piped_lines_and_paths_are_whole_and_no_emoji(tiny, verbs, tmp_path):
+    out = tmp_path / ":100:" / "-".join(["a long name"] * 18)
+    typed = last_of_each(*tiny, "trainer.max_epochs=1", f"hydra.run.dir={out}")
+    ended = verbs.run(TRAIN, *typed, cwd=tmp_path.parent, COLUMNS="80")
+    assert (ended.code, ended.stderr) == (0, "")
+    shown = str(out.relative_to(tmp_path.parent))
+    for text in (ended.stdout, (out / "train.log").read_text()):
+        assert f"directory  {shown}\n" in text
+        (line,) = (line for line in text.splitlines() if line.startswith("run directory"))
+        assert line.split(maxsplit=2)[2].rstrip() == shown
+
+
+def test_a_sweep_and_its_comparison_name_the_data_set(tiny, verbs, tmp_path):
+    ended = verbs.run(TRAIN, "-m", *tiny, "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert (ended.code, ended.stderr) == (0, "")
+    assert "data   idx_folder\n" in ended.stdout
+    ended = verbs.run("mnist_lab.compare", "sweep", cwd=tmp_path)
+    assert "data set: idx_folder\n" in ended.stdout
+    assert verbs.run("mnist_lab.compare", "sweep", "--format", "csv", cwd=tmp_path).code == 0

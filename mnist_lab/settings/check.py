@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_lab.settings.groups import GROUPS
-from mnist_lab.settings.table import DIGESTS, SETTINGS, as_typed, leaves, nearest
+from mnist_lab.settings.suggestion import no_such_setting
+from mnist_lab.settings.table import DIGESTS, SETTINGS, as_typed, leaves
 from mnist_lab.ui.errors import Refused
 
 # The only names that may be built from a configuration. A test holds this list against conf/.
@@ -55,7 +56,7 @@ def check(config: Mapping[str, Any]) -> None:
                 f"defaults, as - override /{name}: NAME"
             )
         elif name not in SETTINGS:
-            raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
+            raise Refused(f"{name}: no such setting; {no_such_setting(name, SETTINGS)}")
         elif not SETTINGS[name].accepts(value):
             raise Refused(f"{name}={as_typed(value)}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))

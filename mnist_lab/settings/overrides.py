@@ -11,6 +11,7 @@ from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.hydras import check_hydras
 from mnist_lab.settings.paths import paths_as_typed, quoted
 from mnist_lab.settings.schema import RETIRED
+from mnist_lab.settings.suggestion import no_such_setting
 from mnist_lab.settings.table import DIGESTS, SETTINGS, nearest
 from mnist_lab.ui.errors import Refused
 
@@ -101,7 +102,7 @@ def check_override(override: Override, launcher: str = "basic", *, multirun: boo
     if key in RETIRED:
         raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
     if not (key in groups or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
-        raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
+        raise Refused(f"{text}: no such setting; {no_such_setting(key, [*groups, *SETTINGS])}")
     if override.is_delete():
         raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
     if override.is_sweep_override():
@@ -122,6 +123,9 @@ def refuse_unless_composed(override: Override, known: Mapping[str, Any]) -> None
     key = override.key_or_group
     if key in (*GROUPS, SWEEP) or key.startswith(("hydra", *(f"{name}." for name in DIGESTS))):
         return
+    if key in known and override.is_add():
+        name = str(override.input_line).lstrip("+")
+        raise Refused(f"{override.input_line}: is there already; write {name}, without the +.")
     if key not in known:
         group = key.partition(".")[0]
         here = [name for name in known if name.startswith(f"{group}.") and name in SETTINGS]

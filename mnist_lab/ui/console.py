@@ -22,8 +22,7 @@ from mnist_lab.ui.files import named
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
-LOG_WIDTH = 120  # columns of train.log
-FILE_WIDTH = 200  # columns where the output is no terminal
+FILE_WIDTH = 1000  # columns where the output is no terminal: no path is broken there
 REFRESH_S = 0.1  # seconds between two drawings of the progress bar
 
 
@@ -37,7 +36,9 @@ class Screen(RichConsole):
     def __init__(self, **settings: Any) -> None:
         in_notebook = "ipykernel" in sys.modules
         settings = {"force_terminal": False if in_notebook else None, **settings}
-        super().__init__(force_jupyter=False, **settings)
+        super().__init__(force_jupyter=False, emoji=False, **settings)
+        if not self.is_terminal:
+            self.width = FILE_WIDTH
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -53,10 +54,7 @@ class Screen(RichConsole):
 
 def screen() -> Screen:
     """A terminal as wide as it is, or a pipe or file that cuts nothing off; text is as it is."""
-    found = Screen(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    if not found.is_terminal:
-        found.width = FILE_WIDTH
-    return found
+    return Screen(highlight=False, markup=False, soft_wrap=True)
 
 
 class Console:
@@ -71,7 +69,8 @@ class Console:
         self.path = log
         self.file = log.open("a")
         plain: Any = {"force_terminal": False, "force_jupyter": False}  # whatever FORCE_COLOR says
-        self.log = RichConsole(file=self.file, width=LOG_WIDTH, highlight=False, **plain)
+        plain |= {"width": FILE_WIDTH, "highlight": False, "emoji": False}
+        self.log = RichConsole(file=self.file, **plain)
         self.bar: Progress | None = None
         self.drawn = 0.0
         self.caught = warnings.catch_warnings()
