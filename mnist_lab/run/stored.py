@@ -221,6 +221,9 @@ def checkpoint_path(run_dir: Path, checkpoint: str) -> Path:
         Refused: it is not there, and why.
     """
     path = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
+    rows = read_epochs(run_dir)
+    if rows and (checkpoint == "last" or "val/acc" in rows[-1]) and not path.exists():
+        raise Refused(f"{path}: was deleted; the run's results stay, its network does not.")
     if not path.with_name("last.ckpt").exists():
         raise Refused(f"{path}: not there; the run has not finished an epoch.")
     if not path.exists():
@@ -260,6 +263,12 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         choices=("last", "best"),
         default="last",
         help="the last epoch's weights (the default) or those of the best in validation",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser, *, what: str) -> None:
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help=f"of a run that cannot be written: {what}"
     )
 
 

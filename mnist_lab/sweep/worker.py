@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from mnist_lab.ui.signals import listen, signals
+from mnist_lab.ui.startup import forgive_warnings
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 WATCH_S = 1.0  # seconds between two looks whether the parent lives
@@ -23,6 +24,7 @@ def prepare(parent: int, log: Path) -> None:
     """Make a new process a worker of `parent`; what it says outside of jobs goes to `log`."""
     die_with(parent)
     listen()
+    forgive_warnings()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to obey
     # It starts no process. But a codec makes a lock, and of any other kind of lock the name would
     # be missed, aloud, when the worker is killed.

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.signals import Interrupted, listen
+from mnist_lab.ui.startup import forgive_warnings
 
 OUTPUT = "what the command prints"
 
@@ -54,6 +55,8 @@ def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
 def verb(command: Callable[[Sequence[str]], object]) -> NoReturn:
     """Be the process of a verb: give its command line to `command`, and exit with its code."""
     listen()
+    forgive_warnings()
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; whatever else it names need not be there
     sys.exit(exit_code(lambda: command(sys.argv[1:])))
 
 
