@@ -9,6 +9,7 @@ from pathlib import Path
 from mnist_lab.pictures.asking import MAX_SHOWN, ask, read_pictures, test_items
 from mnist_lab.pictures.report import draw, refuse_to_overwrite, report
 from mnist_lab.run.stored import StoredRun, add_checkpoint, paths_and_overrides
+from mnist_lab.settings import own
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.verb import Parser, verb, whole
 
@@ -60,6 +61,7 @@ def predict_command(args: Sequence[str]) -> None:
     add_checkpoint(parser)
     options = parser.parsed(args)
 
+    own.name_folders(options.config_dir)
     paths, overrides = paths_and_overrides(options.images)
     run = StoredRun.find(options.run, checkpoint=options.checkpoint)
     if options.show is not None:

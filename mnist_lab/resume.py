@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mnist_lab.run.directory import Run, is_held
 from mnist_lab.run.resume import go_on, held_to_resume
+from mnist_lab.settings import own
 from mnist_lab.settings.flags import hydra_command
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.startup import import_lightning
@@ -45,7 +46,9 @@ def resume_command(args: Sequence[str]) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="of a sweep: start failed jobs afresh, too"
     )
+    own.add_config_dir(parser)
     options = parser.parsed(args)
+    own.name_folders(options.config_dir)
     if is_held(options.directory):
         Run.hold(options.directory).release()  # refuses, before seconds of imports
     if (options.directory / "sweep.json").exists():

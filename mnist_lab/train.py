@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lab.run.code import own_code
 from mnist_lab.run.directory import Run
+from mnist_lab.settings import own
 from mnist_lab.settings.build import Rehearsal
+from mnist_lab.settings.check import OPEN
 from mnist_lab.settings.compose import (
     checked,
     compose,
@@ -19,6 +22,7 @@ from mnist_lab.settings.compose import (
 from mnist_lab.settings.flags import hydra_command, parsed_flags
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.hydras import refuse_idle
+from mnist_lab.settings.parameters import parameters
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.signals import signals
@@ -41,6 +45,7 @@ weights in checkpoints/, curves in tensorboard/ (tensorboard --logdir outputs).
 Flags:  -m, --multirun  every combination of the values given     --cfg job  print the settings
         --plan          print the jobs of a sweep and stop        --help     this page
         --hydra-help    Hydra's own flags
+        --config-dir FOLDER   configuration and code of your own, laid out like conf/
 """
 
 
@@ -119,7 +124,22 @@ def help_page() -> str:
     lines.append("\nSettings (SETTING=VALUE); which of them a choice has, --cfg job shows:")
     for name, setting in SETTINGS.items():
         lines += [f"  {name:24} {setting.meaning}", f"  {'':24}   {setting.allowed}"]
+    lines += own_rows()
     return "\n".join(lines) + "\n"
+
+
+def own_rows() -> list[str]:
+    """The settings of the classes that the user's own files name."""
+    lines = []
+    for folder in own.folders:
+        for group in OPEN:
+            for file in sorted((folder / group).glob("*.yaml")):
+                for target in own.TARGET.findall(file.read_text()):
+                    lines.append(f"\nSettings of {group}={file.stem} ({target}):")
+                    for name, (setting, default) in parameters(target).items():
+                        shown = "" if default is inspect.Parameter.empty else f" ({default})"
+                        lines.append(f"  {f'{group}.{name}':24} {setting.allowed}{shown}")
+    return lines
 
 
 if __name__ == "__main__":

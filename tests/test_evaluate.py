@@ -1,4 +1,4 @@
-"""mnist-evaluate: figures against scipy, plain counting and numpy, and what it refuses."""
+"""mnist-evaluate: metrics against scipy, plain counting and numpy, and what it refuses."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def numpy_probs(run: Path, images: np.ndarray, checkpoint: str) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_figures_of_a_split_against_counting_and_scipy() -> None:
+def test_metrics_of_a_split_against_counting_and_scipy() -> None:
     answers = random_answers(400, seed=1, skip=(3,))
     found = {
         name.removeprefix("val/"): value

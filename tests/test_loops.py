@@ -266,7 +266,7 @@ def rows_of(path):
 
 
 def assert_same_run(fast, plain):
-    """Weights, counters, optimizer and schedule; every epoch's figures, and the last ones."""
+    """Weights, counters, optimizer and schedule; every epoch's metrics, and the last ones."""
     for name in ("last.ckpt", "previous.ckpt"):
         first, second = (read_checkpoint(path / "checkpoints" / name) for path in (fast, plain))
         assert_equal(first, second, name)

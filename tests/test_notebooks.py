@@ -1,4 +1,4 @@
-"""The notebooks run, what they say of their figures holds, and they keep what they show."""
+"""The notebooks run, what they say of their numbers holds, and they keep what they show."""
 
 import base64
 import copy

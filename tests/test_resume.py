@@ -216,7 +216,7 @@ def test_extended_a_run_ends_as_one_that_was_long_from_the_start(whole, command,
 
 
 def test_killed_while_testing_a_run_only_tests_again(whole, verbs, tmp_path):
-    """All epochs are done; what a killed test leaves is a run without its final figures."""
+    """All epochs are done; what a killed test leaves is a run without its final metrics."""
     path = shutil.copytree(whole[0], tmp_path / "run")
     (path / "metrics.json").unlink()
     status = {**read_status(path), "state": "running"}

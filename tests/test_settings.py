@@ -65,7 +65,7 @@ def bad_values(setting):
             above = setting.high if setting.open_high else math.nextafter(setting.high, math.inf)
             values += [below, above]
     if setting.many:
-        good = good_values(setting)[-1][0]
+        good = next(value for value in reversed(good_values(setting)) if value)[0]
         filling = [good] * (max(1, setting.min_items) - 1)
         values = [[*filling, value] for value in values]
         values += [good, tuple(filling), [good] * (setting.max_items + 1)]

@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -250,10 +251,14 @@ def test_nothing_in_a_stored_configuration_runs(run, refused, capsys):
         assert attack != text
         set_off(attack, reader)
         refused(run)
-        assert (
-            exit_code(lambda: compare_command([str(run)])) == 0
-        )  # a line says that it is unreadable
-        assert str(file) in capsys.readouterr().out
+        assert exit_code(lambda: compare_command([str(run)])) == 0
+        said = capsys.readouterr().out
+        if re.search(
+            r"^(model|optimizer|schedule):\n  _target_: (os|lightning\.pytorch\.core)", attack, re.M
+        ):
+            assert not Path("hacked").exists()
+            continue  # to compare, a class that nobody builds is a name among others
+        assert str(file) in said  # a line says that it is unreadable
         assert not Path("hacked").exists()
 
 

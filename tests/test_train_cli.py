@@ -58,7 +58,7 @@ REFUSED = {
     "-m seed=0,1 --cfg job": ["--cfg: shows the settings of one run; --plan shows the jobs"],
     "--epochs=3": ["--epochs=3: no such flag"],
     "--cfg nope": ["nope", "job"],
-    "--config-dir=/tmp": ["--config-dir: there is one configuration"],
+    "--config-dir=/tmp": ["--config-dir /tmp: must be laid out like conf/"],
     "--experimental-rerun=x": ["--experimental-rerun: reads a pickle"],
     "hydra.run.dir=/proc/1/run": ["/proc/1/run: cannot be written"],
 }

@@ -1,4 +1,4 @@
-"""One run: its directory, its figures recomputed from the checkpoint, its weights retrained."""
+"""One run: its directory, its metrics recomputed from the checkpoint, its weights retrained."""
 
 import csv
 import json
@@ -65,7 +65,7 @@ def cnn(dropout):
     return network.to(memory_format=torch.channels_last)
 
 
-def figures_of(network, split):
+def metrics_of(network, split):
     """Loss and accuracy in double precision, dropout off."""
     images, labels = split
     network = network.double().eval()
@@ -144,10 +144,10 @@ def test_metrics_json_equals_what_the_checkpoints_give(run_dir, data_dir):
     of = splits(data_dir, num_val=100)
     last = stored_network(run_dir / "checkpoints" / "last.ckpt", mlp(8, 1, 0.2))
     for split in ("val", "test"):
-        loss, acc = figures_of(last, of[split])
+        loss, acc = metrics_of(last, of[split])
         assert metrics[f"{split}/loss"] == pytest.approx(loss, abs=2e-6)
         assert metrics[f"{split}/acc"] == pytest.approx(acc, abs=6e-7)
-    loss, acc = figures_of(last, of["train"])
+    loss, acc = metrics_of(last, of["train"])
     assert metrics["train/loss_eval"] == pytest.approx(loss, abs=2e-6)
     assert metrics["train/acc_eval"] == pytest.approx(acc, abs=6e-7)
     assert metrics["gap"] == pytest.approx(acc - metrics["test/acc"], abs=2e-6)
@@ -167,8 +167,8 @@ def test_best_is_the_first_of_the_best_epochs_and_last_is_the_last(run_dir, data
     assert read_checkpoint(checkpoints / "last.ckpt")["global_step"] == 80
     best = stored_network(checkpoints / "best.ckpt", mlp(8, 1, 0.2))
     of = splits(data_dir, num_val=100)
-    assert metrics["test/acc_best"] == pytest.approx(figures_of(best, of["test"])[1], abs=6e-7)
-    assert metrics["val/acc_best"] == pytest.approx(figures_of(best, of["val"])[1], abs=6e-7)
+    assert metrics["test/acc_best"] == pytest.approx(metrics_of(best, of["test"])[1], abs=6e-7)
+    assert metrics["val/acc_best"] == pytest.approx(metrics_of(best, of["val"])[1], abs=6e-7)
     assert metrics["test/acc_best"] != metrics["test/acc"]
 
 
@@ -183,7 +183,7 @@ def test_of_equal_epochs_the_first_is_the_best(train_run, tmp_path):
     assert best["epoch"] == accs.index(max(accs))
 
 
-def test_tensorboard_has_the_figures_of_the_files(run_dir):
+def test_tensorboard_has_the_metrics_of_the_files(run_dir):
     events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
     rows, metrics = read_epochs(run_dir), read_metrics(run_dir)
     for name in ("train/loss", "train/acc", "val/loss", "val/acc"):
@@ -299,14 +299,14 @@ def test_the_loss_counts_each_image_once_also_in_a_smaller_last_batch(
     torch.manual_seed(epoch_seed(0, 0, "weights"))
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     of = splits(data_dir, num_val=100)
-    loss, acc = figures_of(network, of["train"])
+    loss, acc = metrics_of(network, of["train"])
     (row,) = read_epochs(path)
     assert row["train/loss"] == pytest.approx(loss, rel=1e-6)
     assert row["train/acc"] == pytest.approx(acc, rel=1e-6)
     generator = torch.Generator().manual_seed(epoch_seed(0, 0, "order"))
     order = torch.randperm(300, generator=generator)
-    one = figures_of(network, tuple(values[order[299:]] for values in of["train"]))[0]
-    most = figures_of(network, tuple(values[order[:299]] for values in of["train"]))[0]
+    one = metrics_of(network, tuple(values[order[299:]] for values in of["train"]))[0]
+    most = metrics_of(network, tuple(values[order[:299]] for values in of["train"]))[0]
     assert abs((one + most) / 2 - loss) > 1e-3  # a mean of batches would be told apart
 
 
@@ -324,7 +324,7 @@ def test_evaluation_counts_each_image_once_also_in_a_smaller_last_batch(
     last = stored_network(path / "checkpoints" / "last.ckpt", network)
     metrics, of = read_metrics(path), splits(folder, num_val=num_val)
     for split in ("val", "test"):
-        loss, acc = figures_of(last, of[split])
+        loss, acc = metrics_of(last, of[split])
         assert metrics[f"{split}/loss"] == pytest.approx(loss, abs=2e-6)
         assert metrics[f"{split}/acc"] == pytest.approx(acc, abs=6e-7)
 
@@ -340,7 +340,7 @@ def test_without_validation_all_is_trained_on_and_nothing_is_best(train_run, tmp
     assert "test accuracy, best validation epoch  -" in log
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     last = stored_network(path / "checkpoints" / "last.ckpt", network)
-    loss, _ = figures_of(last, splits(data_dir, num_val=0)["train"])
+    loss, _ = metrics_of(last, splits(data_dir, num_val=0)["train"])
     assert metrics["train/loss_eval"] == pytest.approx(loss, abs=2e-6)
     assert read_epochs(path)[-1]["step"] == 2 * math.ceil(NUM_TRAIN / 32)
 

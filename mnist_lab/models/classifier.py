@@ -1,7 +1,7 @@
 """The abstract LightningModule: a batch's logits and loss, the optimizer, the evaluation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,14 +10,15 @@ from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from mnist_lab.data.datamodule import Batch
 from mnist_lab.models.means import RunningMeans
 
 AnyBatch = Batch | list[Tensor]  # torch collates a batch of pairs into a list
+NOT_STORED = ["optimizer", "schedule", "metrics"]  # among a checkpoint's hyper-parameters
 NUM_CLASSES = 10
 NUM_PIXELS = 28 * 28
 
@@ -25,26 +26,45 @@ NUM_PIXELS = 28 * 28
 class Classifier(LightningModule, ABC):
     """A network from images to logits, trained by cross-entropy.
 
+    A network adds its own arguments and hands on the others: `super().__init__(**kwargs)`. All but
+    optimizer, schedule and metrics become hyper-parameters, which a checkpoint keeps.
+
     Args:
+        label_smoothing: share of the target that is spread over all classes, in training alone.
+        class_weights: of each class in the training loss; None: 1.
         optimizer: takes the parameters and returns an optimizer; None: torch.optim.Adam, lr 1e-3.
-            Left out of the hyper-parameters, as is `schedule`.
         schedule: the factor of the learning rate at a progress of 0 (before the first step) to 1
-            (after the last) through the run; None: the learning rate stays.
+            (after the last) through the run; or takes the optimizer and returns one of torch's
+            schedulers, which steps once an epoch and, if it looks, at val/loss; None: the learning
+            rate stays.
+        metrics: by name, beside loss and accuracy: told the logits and labels of an evaluation.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
         *,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
-        schedule: Callable[[float], float] | None,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+        schedule: Callable[[Any], Any] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters(
+            ignore=NOT_STORED, logger=False
+        )  # those of a network that does not
         self.optimizer = optimizer
         self.schedule = schedule
+        self.label_smoothing = label_smoothing
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
         self.example_input_array = torch.zeros(1, 1, 28, 28)  # for summaries of the layers
         self.running_means = RunningMeans()
         self.eval_loss = MeanMetric()
         self.eval_acc = MulticlassAccuracy(NUM_CLASSES, average="micro")
+        self.metrics = MetricCollection(dict(metrics or {}), compute_groups=False)
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
@@ -57,7 +77,9 @@ class Classifier(LightningModule, ABC):
         """
         images, labels = batch
         logits = self(images)  # hop 3: (n, 10)
-        loss = F.cross_entropy(logits, labels)  # hop 4: nats
+        loss = F.cross_entropy(  # hop 4: nats
+            logits, labels, self.class_weights, label_smoothing=self.label_smoothing
+        )
         return {"loss": loss, "logits": logits.detach()}
 
     def configure_callbacks(self) -> list[Callback]:
@@ -70,7 +92,14 @@ class Classifier(LightningModule, ABC):
             optimizer = self.optimizer(self.parameters())
         if self.schedule is None:
             return optimizer
-        schedule, num_steps = self.schedule, self.trainer.estimated_stepping_batches
+        schedule = self.schedule
+        if isinstance(kind := getattr(schedule, "func", schedule), type):
+            assert issubclass(kind, LRScheduler)
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": schedule(optimizer), "monitor": "val/loss"},
+            }
+        num_steps = self.trainer.estimated_stepping_batches
         scheduler = LambdaLR(optimizer, lambda step: schedule(step / num_steps))
         return {
             "optimizer": optimizer,
@@ -82,6 +111,7 @@ class Classifier(LightningModule, ABC):
         logits = self(images)
         self.eval_loss.update(F.cross_entropy(logits, labels), len(labels))
         self.eval_acc.update(logits, labels)
+        self.metrics.update(logits, labels)
 
     def on_validation_epoch_end(self) -> None:
         self.log_evaluation("val")
@@ -93,11 +123,11 @@ class Classifier(LightningModule, ABC):
         self.log_evaluation("test")
 
     def log_evaluation(self, split: str) -> None:
-        self.log_dict(
-            {f"{split}/loss": self.eval_loss.compute(), f"{split}/acc": self.eval_acc.compute()}
-        )
-        self.eval_loss.reset()
-        self.eval_acc.reset()
+        metrics = {"loss": self.eval_loss.compute(), "acc": self.eval_acc.compute()}
+        metrics |= self.metrics.compute()
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
+        for metric in (self.eval_loss, self.eval_acc, self.metrics):
+            metric.reset()
 
     def predict_step(self, batch: AnyBatch, batch_idx: int) -> Float[Tensor, "n 10"]:  # noqa: ARG002
         """Logits."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mnist_lab.models.classifier import NUM_CLASSES, Classifier
+from mnist_lab.models.classifier import NOT_STORED, NUM_CLASSES, Classifier
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.layers import FlattenPixels, init_weights
 
@@ -25,11 +25,10 @@ class CNN(Classifier):
         width: int,
         dropout: float,
         init: str,
-        optimizer: Any = None,
-        schedule: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(optimizer=optimizer, schedule=schedule)
-        self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
+        super().__init__(**kwargs)
+        self.save_hyperparameters(ignore=NOT_STORED, logger=False)
         layers: list[nn.Module] = []
         for num_inputs, num_outputs in zip([1, *channels[:-1]], channels, strict=True):
             layers += [nn.Conv2d(num_inputs, num_outputs, kernel_size=3), nn.ReLU(inplace=True)]

@@ -5,7 +5,7 @@ from typing import Any, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
+from mnist_lab.models.classifier import NOT_STORED, NUM_CLASSES, NUM_PIXELS, Classifier
 from mnist_lab.models.layers import init_weights
 
 
@@ -13,9 +13,9 @@ from mnist_lab.models.layers import init_weights
 class Linear(Classifier):
     """784-10: what a network without hidden layers can do."""
 
-    def __init__(self, *, init: str, optimizer: Any = None, schedule: Any = None) -> None:
-        super().__init__(optimizer=optimizer, schedule=schedule)
-        self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
+    def __init__(self, *, init: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.save_hyperparameters(ignore=NOT_STORED, logger=False)
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(NUM_PIXELS, NUM_CLASSES))
         init_weights(self, init)
 

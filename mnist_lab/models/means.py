@@ -83,10 +83,16 @@ def step_of_batch(trainer: Trainer, batch_idx: int) -> int:
     return trainer.current_epoch * steps + batch_idx // trainer.accumulate_grad_batches
 
 
-def lr_of_step(trainer: Trainer, step: int) -> float:
-    """The learning rate of an optimizer step, counted from 0, where a schedule goes by steps."""
+def lr_of_step(trainer: Trainer, step: int, *, otherwise: float | None = None) -> float:
+    """The learning rate of an optimizer step, counted from 0.
+
+    Args:
+        otherwise: what it is where no schedule goes by steps; None: as it is now.
+    """
     for config in trainer.lr_scheduler_configs:
         scheduler = config.scheduler
         if config.interval == "step" and isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
             return float(scheduler.base_lrs[0] * scheduler.lr_lambdas[0](step))
+    if otherwise is not None:
+        return otherwise
     return float(trainer.optimizers[0].param_groups[0]["lr"])

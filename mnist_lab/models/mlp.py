@@ -5,7 +5,7 @@ from typing import Any, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mnist_lab.models.classifier import NUM_CLASSES, NUM_PIXELS, Classifier
+from mnist_lab.models.classifier import NOT_STORED, NUM_CLASSES, NUM_PIXELS, Classifier
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.layers import init_weights
 
@@ -21,11 +21,10 @@ class MLP(Classifier):
         depth: int,
         dropout: float,
         init: str,
-        optimizer: Any = None,
-        schedule: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(optimizer=optimizer, schedule=schedule)
-        self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
+        super().__init__(**kwargs)
+        self.save_hyperparameters(ignore=NOT_STORED, logger=False)
         layers: list[nn.Module] = [nn.Flatten()]  # (n, 784)
         for num_inputs in [NUM_PIXELS] + [width] * (depth - 1):
             layers += [

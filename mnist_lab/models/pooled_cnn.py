@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mnist_lab.models.classifier import NUM_CLASSES, Classifier
+from mnist_lab.models.classifier import NOT_STORED, NUM_CLASSES, Classifier
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.layers import FlattenPixels, init_weights
 
@@ -27,11 +27,10 @@ class PooledCNN(Classifier):
         width: int,
         dropout: float,
         init: str,
-        optimizer: Any = None,
-        schedule: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(optimizer=optimizer, schedule=schedule)
-        self.save_hyperparameters(ignore=["optimizer", "schedule"], logger=False)
+        super().__init__(**kwargs)
+        self.save_hyperparameters(ignore=NOT_STORED, logger=False)
         layers: list[nn.Module] = []
         side = 28
         for num_inputs, num_outputs, kernel in zip(

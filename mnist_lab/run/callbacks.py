@@ -86,6 +86,7 @@ class Record(Checkpoint):
         self.best_acc = -math.inf  # of the validation split
         self.best_epoch = 0  # counted from 1; 0: none yet
         self.started = 0.0
+        self.lr = 0.0  # at the start of the epoch
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_acc": self.best_acc, "best_epoch": self.best_epoch}
@@ -97,6 +98,7 @@ class Record(Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
         self.started = time.perf_counter()
         self.former = dict(trainer.callback_metrics)
+        self.lr = lr_of_step(trainer, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, model: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -110,7 +112,7 @@ class Record(Checkpoint):
             "epoch": epoch,
             "step": trainer.global_step,
             **{name: metrics[name] for name in sorted(metrics)},
-            "lr": lr_of_step(trainer, trainer.global_step - 1),
+            "lr": lr_of_step(trainer, trainer.global_step - 1, otherwise=self.lr),
             "seconds": round(time.perf_counter() - self.started, 3),
         }
         self.run.append_epoch(row)

@@ -254,14 +254,14 @@ def refuse_other_weights(weights: dict[str, Any], expected: dict[str, torch.Tens
             raise Refused(f"the checkpoint lacks {name}, which the network of config.yaml has.")
         if name not in expected:
             raise Refused(f"the checkpoint has {name}, which the network of config.yaml lacks.")
-        found, wanted = describe(weights[name]), describe(expected[name])
+        found, wanted = form(weights[name]), form(expected[name])
         if found != wanted:
             raise Refused(f"{name} is {found} in the checkpoint, {wanted} in config.yaml.")
         if not weights[name].isfinite().all():
             raise Refused(f"{name} holds values that are not finite.")
 
 
-def describe(weight: object) -> str:
+def form(weight: object) -> str:
     if not isinstance(weight, torch.Tensor) or weight.layout != torch.strided:
         return "no tensor"
     return f"{str(weight.dtype).removeprefix('torch.')} {tuple(weight.shape)}"

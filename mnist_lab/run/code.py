@@ -13,13 +13,14 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mnist_lab.run.directory import read_json
+from mnist_lab.settings import own
 from mnist_lab.settings.groups import conf_dir
 from mnist_lab.ui.errors import Refused, first_line
 from mnist_lab.ui.files import read_bytes, write_bytes, write_json
@@ -56,6 +57,7 @@ class Code:
         version: of the package as installed; None on a PYTHONPATH.
         diff: what differs, as a patch.
         diff_is_cut: the patch goes on after `MAX_DIFF_BYTES`.
+        own_files: code of the user's that was imported: path -> SHA-256.
     """
 
     commit: str | None
@@ -64,6 +66,7 @@ class Code:
     version: str | None
     diff: bytes = b""
     diff_is_cut: bool = False
+    own_files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def diff_sha256(self) -> str | None:
@@ -76,11 +79,14 @@ class Code:
 
     @property
     def name(self) -> str:
-        if self.commit is None:
-            version = f"mnist_lab {self.version}, " if self.version else ""
-            return f"{version}commit unknown"
+        version = f"mnist_lab {self.version}, " if self.version else ""
+        name = f"commit {self.commit[:12]}" if self.commit else f"{version}commit unknown"
         changes = f" with changes {self.diff_sha256[:8]}" if self.diff_sha256 else ""
-        return f"commit {self.commit[:12]}{changes}"
+        digests = " ".join(sorted(self.own_files.values()))  # wherever they lie today
+        added = (
+            f" and {hashlib.sha256(digests.encode()).hexdigest()[:8]} of yours" if digests else ""
+        )
+        return f"{name}{changes}{added}"
 
     def keep(self, folder: Path, *, begun: bool) -> str | None:
         """Write code.json and code.diff into the directory of a run or a sweep.
@@ -118,6 +124,7 @@ class Code:
             "mnist_lab_version": self.version,
             "diff_sha256": self.diff_sha256,
             "diff_is_cut": self.diff_is_cut,
+            "own_files": dict(self.own_files),
         }
 
 
@@ -135,12 +142,19 @@ def read_code(folder: Path) -> Code | None:
     )
     dirty = stored.get("dirty")
     dirty = dirty if isinstance(dirty, bool) else None
-    return Code(commit, dirty, why, version, diff, stored.get("diff_is_cut") is True)
+    files = stored.get("own_files")
+    own_files = {str(k): str(v) for k, v in files.items()} if isinstance(files, dict) else {}
+    return Code(commit, dirty, why, version, diff, stored.get("diff_is_cut") is True, own_files)
+
+
+def own_code() -> Code:
+    """The code of this process, and what of the user's it has imported by now."""
+    return replace(code_of_package(), own_files=own.code_files())
 
 
 @functools.cache
-def own_code() -> Code:
-    """The code of this process; asked once, so the earlier the surer that it is what was loaded."""
+def code_of_package() -> Code:
+    """Asked once, so the earlier the surer that it is what was loaded."""
     commit, dirty, why, diff = None, None, None, b""
     package = Path(__file__).resolve().parents[1]
     git = Git(package)

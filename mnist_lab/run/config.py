@@ -23,10 +23,13 @@ REQUIRED = {
 }
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, *, to_build: bool = True) -> dict[str, Any]:
     """Read a run's config.yaml as data, made one of today, every leaf checked.
 
     It may be a stranger's, and say where to download from what: that is never done unasked.
+
+    Args:
+        to_build: as `check` takes it.
 
     Raises:
         Refused: as `stored_config`; or a setting out of the table, or lacking what every run has.
@@ -35,7 +38,7 @@ def read_config(path: Path) -> dict[str, Any]:
     version = taken_version(config, file)
     try:
         upgrade(config, version)
-        check(config)
+        check(config, to_build=to_build)
     except Refused as error:
         raise Refused(f"{file}: {error}") from None
     if missing := REQUIRED - set(leaves(config)):

@@ -7,7 +7,7 @@ import errno
 import inspect
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from rich.markup import escape
+from torchmetrics import Metric
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
@@ -31,7 +33,8 @@ from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
 from mnist_lab.run.measure import measure, record
 from mnist_lab.run.tensorboard import session
-from mnist_lab.settings.build import build
+from mnist_lab.settings.build import build, build_extras
+from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import shown_path
@@ -98,12 +101,14 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
             )
 
 
-def build_model(config: Config) -> Classifier:
+def build_model(config: Config, metrics: Mapping[str, Metric]) -> Classifier:
     """Build the network with the first weights that its seed gives."""
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
     schedule = build(config["schedule"])
-    model: Classifier = build(config["model"], optimizer=optimizer, schedule=schedule)
+    model: Classifier = build(
+        config["model"], optimizer=optimizer, schedule=schedule, metrics=metrics
+    )
     return model
 
 
@@ -196,12 +201,14 @@ class Parts:
     summary: ModelSummary
     recorder: Record
     board: SummaryWriter
+    loggers: list[Logger]
 
 
 def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter) -> Parts:
     """Build what a run is made of, and print it."""
     data: MNISTDataModule = build(config["data"], seed=config["seed"])
-    model = build_model(config)
+    extras = build_extras(config, save_dir=run.path)
+    model = build_model(config, extras["metrics"])
     summary = ModelSummary(model, max_depth=-1)
     if config["trainer"]["precision"] == "64-true":
         model.double()  # Lightning does so after it has read a checkpoint's weights, into 32 bits
@@ -210,23 +217,28 @@ def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter
     settings = {**trainer_defaults(), **config["trainer"]}
     if not data.num_val:
         settings["limit_val_batches"] = 0
+    loggers = [*extras["logger"].values()]
     trainer: Trainer = build(
         settings,
         callbacks=[
             StopOnSignal(),
             SeedEpochs(seed=config["seed"]),
             ProgressBar(console),
+            *extras["callbacks"].values(),
             recorder,
         ],
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # no scheduler's variables
         default_root_dir=run.path,
         num_sanity_val_steps=0,
-        logger=False,  # Record writes TensorBoard by epochs, so that runs of any batch size compare
+        # Record writes TensorBoard by epochs, so that runs of any batch size compare.
+        logger=loggers,
         enable_progress_bar=False,  # ours asks the device only when it draws
         enable_model_summary=False,
         deterministic=True,
     )
     ignore_stored_by_slurm(trainer)
+    for logger in loggers:
+        logger.log_hyperparams(hyperparameters(config))
     describe(console, config, data, summary, run)
 
     def say(why: str) -> None:
@@ -237,7 +249,7 @@ def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter
     trainer.fit_loop.epoch_loop = FastEpochLoop(
         trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
     )
-    return Parts(data, model, trainer, summary, recorder, board)
+    return Parts(data, model, trainer, summary, recorder, board, loggers)
 
 
 def trainer_defaults() -> dict[str, Any]:

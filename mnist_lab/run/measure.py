@@ -29,15 +29,16 @@ def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
     that on the test images.
     """
     console.start_bar("testing", 0)
+    parts.trainer.loggers = []  # each split is read as if it were the test split
     last_epoch = read_epochs(run.path)[-1]
     metrics = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
     test = evaluate(parts, "test")
     train = evaluate(parts, "train")
     if parts.data.num_val and "val/acc" not in metrics and parts.trainer.limit_val_batches == 1.0:
         val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
-        metrics |= {"val/loss": val["loss"], "val/acc": val["acc"]}
-    metrics |= {"test/loss": test["loss"], "test/acc": test["acc"]}
-    metrics |= {"train/loss_eval": train["loss"], "train/acc_eval": train["acc"]}
+        metrics |= {f"val/{name}": value for name, value in val.items()}
+    metrics |= {f"test/{name}": value for name, value in test.items()}
+    metrics |= {f"train/{name}_eval": value for name, value in train.items()}
     metrics["gap"] = train["acc"] - test["acc"]
     if best_epoch := parts.recorder.best_epoch:
         metrics["val/acc_best"] = parts.recorder.best_acc
@@ -75,8 +76,10 @@ def evaluate(parts: Parts, split: str) -> dict[str, float]:
 def record(
     config: dict[str, Any], run: Run, parts: Parts, measured: dict[str, float], code: Code
 ) -> dict[str, Any]:
-    """Write the final metrics to metrics.json and TensorBoard."""
+    """Write the final metrics to metrics.json, TensorBoard and the user's loggers."""
     epochs = read_epochs(run.path)
+    own_metrics: Any = parts.model.metrics
+    directions = {name: metric.higher_is_better for name, metric in own_metrics.items()}
     best_epoch = parts.recorder.best_epoch
     metrics = {
         "schema": SCHEMA,
@@ -88,6 +91,7 @@ def record(
         "epochs": len(epochs),
         "num_params": parts.summary.total_parameters,
         **{name: round(value, 6) for name, value in measured.items()},
+        **({"higher_is_better": directions} if directions else {}),
         **({"best_epoch": best_epoch} if best_epoch else {}),
         "seconds": round(sum(row["seconds"] for row in epochs), 3),
         "threads": config["threads"],
@@ -101,4 +105,7 @@ def record(
     }
     write_json(run.path / "metrics.json", metrics)
     write_final(parts.board, metrics)
+    for logger in parts.loggers:
+        logger.log_metrics(measured, parts.trainer.global_step)
+        logger.finalize("success")
     return metrics

@@ -18,6 +18,7 @@ from mnist_lab.data.source import Source, Splits
 from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import read_epochs, read_state, read_status
 from mnist_lab.run.images import own_images
+from mnist_lab.settings import own
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
@@ -258,6 +259,7 @@ def locate(path: Path) -> Path:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    own.add_config_dir(parser)
     parser.add_argument(
         "--checkpoint",
         choices=("last", "best"),
@@ -285,6 +287,7 @@ def stored_runs(options: argparse.Namespace, *, most: int = 1) -> tuple[list[Sto
     Raises:
         Refused: there are too many, or one is none to ask.
     """
+    own.name_folders(options.config_dir)
     paths, overrides = paths_and_overrides(options.runs)
     if not 1 <= len(paths) <= most:
         number = "one" if most == 1 else "one, or two to compare"

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from mnist_lab.settings.check import BUILDABLE
+from mnist_lab.settings import own
+from mnist_lab.settings.check import is_own
+from mnist_lab.settings.parameters import constructor_arguments, located
 from mnist_lab.ui.errors import Refused, first_line
+
+NUM_CLASSES = 10
 
 
 def build(node: Mapping[str, Any], **kwargs: Any) -> Any:
     """Build the object that a configuration node names: the only place that instantiates.
 
     Raises:
-        Refused: the name is not on the exact list of what this lab builds.
+        Refused: the name is neither the lab's own nor named by the user on this command line.
         Exception: whatever is built raises its own, as when it does not take these settings.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     target = node.get("_target_")
-    if not isinstance(target, str) or target not in BUILDABLE:
+    if not isinstance(target, str) or not (is_own(target) or target in own.named):
         raise Refused(f"_target_={target}: not a name that this lab builds.")
     try:
         built = instantiate(dict(node), _recursive_=False, _convert_="all", **kwargs)
@@ -60,11 +66,14 @@ class Rehearsal:
         key = json.dumps([config["model"], config["optimizer"], config["schedule"]])
         if key not in self.built:
             with reasons(config, "optimizer"):
+                refuse_other("optimizer", located(config["optimizer"]["_target_"]))
                 network.optimizer = build(config["optimizer"])
-                network.configure_optimizers()
+                optimizer = network.configure_optimizers()
             with reasons(config, "schedule"):
-                build(config["schedule"])(1.0)
+                schedule = build(config["schedule"])
+                schedule(optimizer if isinstance(schedule.func, type) else 1.0)
             self.built.add(key)
+        build_extras(config)
         return sum(weight.numel() for weight in network.parameters())
 
     def network(self, config: Mapping[str, Any]) -> Any:
@@ -73,12 +82,73 @@ class Rehearsal:
         key = json.dumps(config["model"])
         if key not in self.networks:
             with reasons(config, "model"), torch.device("meta"):
+                refuse_other("model", located(config["model"]["_target_"]))
                 network = build(config["model"]).eval()
                 shape = tuple(network(torch.zeros(1, 1, 28, 28)).shape)
                 if shape != (1, 10):
                     raise ValueError(f"gives {shape} for an image; must be (1, 10)")
             self.networks[key] = network
         return self.networks[key]
+
+
+# What a node of each group must build: module and name, imported where there is such a node.
+KINDS = {
+    "model": ("mnist_lab.models.classifier", "Classifier"),
+    "optimizer": ("torch.optim", "Optimizer"),
+    "metrics": ("torchmetrics", "Metric"),
+    "callbacks": ("lightning.pytorch", "Callback"),
+    "logger": ("lightning.pytorch.loggers", "Logger"),
+}
+
+
+def refuse_other(group: str, kind: object) -> None:
+    module, name = KINDS[group]
+    if not (isinstance(kind, type) and issubclass(kind, kind_of(group))):
+        raise ValueError(f"is {getattr(kind, '__name__', kind)}; must be a {module}.{name}")
+
+
+def kind_of(group: str) -> type:
+    module, name = KINDS[group]
+    kind: type = getattr(importlib.import_module(module), name)
+    return kind
+
+
+def build_extras(
+    config: Mapping[str, Any], *, save_dir: Path | None = None
+) -> dict[str, dict[str, Any]]:
+    """Build the metrics, callbacks and loggers of a configuration: group -> name -> object.
+
+    Args:
+        save_dir: where loggers write; None: they are not built, since some write at once.
+
+    Raises:
+        Refused: one that cannot be built, is something else, or cannot be used here.
+    """
+    extras: dict[str, dict[str, Any]] = {group: {} for group in ("metrics", "callbacks", "logger")}
+    given = {"num_classes": NUM_CLASSES, "save_dir": str(save_dir)}
+    for group, built in extras.items():
+        for name, node in (config.get(group) or {}).items():
+            with reasons(config, group):
+                if not isinstance(node, Mapping) or "_target_" not in node:
+                    raise ValueError(f"{name}: must name a class with _target_")
+                refuse_other(group, located(node["_target_"]))
+                if group == "logger" and save_dir is None:
+                    built[name] = None
+                    continue
+                taken = set(constructor_arguments(node["_target_"])) - set(node)
+                built[name] = build(node, **{k: v for k, v in given.items() if k in taken})
+                if group == "metrics" and built[name].higher_is_better is None:
+                    raise ValueError(f"{name}: has no direction; set higher_is_better in its class")
+    waiting = [name for name, one in extras["callbacks"].items() if needs_logger(one)]
+    if waiting and not extras["logger"]:
+        raise Refused(f"callbacks.{waiting[0]}: writes to loggers, and there is none; logger=csv.")
+    return extras
+
+
+def needs_logger(callback: object) -> bool:
+    from lightning.pytorch.callbacks import LearningRateMonitor
+
+    return isinstance(callback, LearningRateMonitor)
 
 
 @contextlib.contextmanager

@@ -1,19 +1,30 @@
-"""A configuration against the table of settings. Imports neither torch nor Hydra."""
+"""A configuration against the table of settings, or the signatures of a user's own classes.
+
+Imports neither torch nor Hydra; what a user names is imported where it has settings to check.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from mnist_lab.settings import own
 from mnist_lab.settings.groups import GROUPS
+from mnist_lab.settings.parameters import parameters, takes_anything
 from mnist_lab.settings.suggestion import no_such_setting
-from mnist_lab.settings.table import DIGESTS, SETTINGS, as_typed, leaves
+from mnist_lab.settings.table import DIGESTS, SETTINGS, as_typed, leaves, nearest
 from mnist_lab.ui.errors import Refused
 
-# The only names that may be built from a configuration. A test holds this list against conf/.
+# The lab's own: names that may be built whoever wrote the configuration. A test holds this list
+# against conf/.
 BUILDABLE = frozenset(
     {
         "lightning.pytorch.Trainer",
+        "lightning.pytorch.callbacks.EMAWeightAveraging",
+        "lightning.pytorch.callbacks.EarlyStopping",
+        "lightning.pytorch.callbacks.LearningRateMonitor",
+        "lightning.pytorch.loggers.CSVLogger",
         "mnist_lab.data.datamodule.MNISTDataModule",
         "mnist_lab.models.cnn.CNN",
         "mnist_lab.models.linear.Linear",
@@ -26,42 +37,110 @@ BUILDABLE = frozenset(
         "mnist_lab.optim.schedules.constant",
         "mnist_lab.optim.schedules.cosine",
         "mnist_lab.optim.schedules.one_cycle",
+        "torchmetrics.classification.MulticlassAccuracy",
+        "torchmetrics.classification.MulticlassF1Score",
     }
 )
+# Likewise torch's: they are told numbers, and do nothing but step.
+TORCHS = re.compile(r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*")
+
+TABLED = ("data", "model", "optimizer", "schedule", "trainer")  # of the lab's own in these
+OPEN = ("model", "optimizer", "schedule", "metrics", "callbacks", "logger")  # to a user's classes
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Check every leaf of a composed configuration, without its `hydra` node, against the table.
+def is_own(target: str) -> bool:
+    return target in BUILDABLE or TORCHS.fullmatch(target) is not None
+
+
+def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
+    """Check every leaf of a composed configuration, without its `hydra` node.
+
+    Args:
+        to_build: false for a stored one that is read as data; then a class that nobody has named on
+            this command line may be named in it, and its settings are taken as they are.
 
     Raises:
         Refused: names the first setting that is unknown, of the wrong type or out of range.
     """
+    foreign = foreign_nodes(config, to_build=to_build)
     for key, value in leaves(config).items():
         name = key.removeprefix("asked.")  # those that the device had not
         last = name.rpartition(".")[2]
-        if last == "_target_":
-            if not isinstance(value, str) or value not in BUILDABLE:
-                raise Refused(f"{name}={as_typed(value)}: not a name that this lab builds.")
-        elif last == "_partial_":
+        place = next((place for place in foreign if name.startswith(f"{place}.")), None)
+        if last == "_target_" and name.count(".") <= 2:
+            continue
+        if last == "_partial_":
             if value is not True:
                 raise Refused(f"{name}={as_typed(value)}: must be true.")
+        elif place is not None:
+            check_foreign(name, value, place, foreign[place])
         elif name in DIGESTS:
             check_digests(name, value)
         elif name.startswith("choices."):
             if not (value is None or isinstance(value, str)):
                 raise Refused(f"{name}={as_typed(value)}: must be the name of a choice.")
-        elif name in GROUPS:
-            raise Refused(
-                f"{name}={as_typed(value)}: must hold settings; a choice stands in the list of "
-                f"defaults, as - override /{name}: NAME"
-            )
         elif name not in SETTINGS:
-            raise Refused(f"{name}: no such setting; {no_such_setting(name, SETTINGS)}")
+            if name in OPEN and not value:
+                continue  # no metrics, no callbacks
+            raise unknown(name, value)
         elif not SETTINGS[name].accepts(value):
             raise Refused(f"{name}={as_typed(value)}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
-    if {"channels", "kernels"} <= set(config.get("model", {})):
+    if "model" not in foreign and {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
+
+
+def foreign_nodes(config: Mapping[str, Any], *, to_build: bool) -> dict[str, str]:
+    """Where classes stand that the table of settings does not know, and their names.
+
+    Raises:
+        Refused: one that neither the lab nor this command line names; or no name.
+    """
+    foreign = {}
+    for place, node in own.targets(config):
+        target, group = node["_target_"], place.partition(".")[0]
+        name = f"{place}._target_={target}"
+        if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", target):
+            raise Refused(f"{name}: not a name that this lab builds.")
+        if target in BUILDABLE and group in TABLED:
+            continue
+        if group not in OPEN:
+            raise Refused(f"{name}: not a name that this lab builds.")
+        if to_build and not is_own(target) and target not in own.named:
+            raise Refused(
+                f"{name}: not a name that this lab builds by itself; add {own.FLAG} FOLDER, the "
+                "folder of yours that names it in a YAML file."
+            )
+        foreign[place] = target
+    return foreign
+
+
+def check_foreign(name: str, value: object, place: str, target: str) -> None:
+    """Check one leaf against the signature of the class that is to get it."""
+    if target in BUILDABLE and place.startswith("logger."):
+        raise Refused(f"{name}: this logger has no settings; it writes into the run's directory.")
+    if not is_own(target) and target not in own.named:
+        return  # it is read, and not built
+    parameter = name.removeprefix(f"{place}.").partition(".")[0]
+    known = parameters(target)
+    if parameter not in known:
+        if takes_anything(target):
+            return
+        hint = nearest(parameter, known) if known else "it has none"
+        raise Refused(f"{name}: no setting of {target}; {hint}")
+    setting, _ = known[parameter]
+    if setting.kind is not object and not setting.accepts(value):
+        shown = "null" if value is None else value
+        raise Refused(f"{name}={shown}: must be {setting.allowed}.")
+
+
+def unknown(name: str, value: object) -> Refused:
+    if name not in GROUPS:
+        return Refused(f"{name}: no such setting; {no_such_setting(name, SETTINGS)}")
+    return Refused(
+        f"{name}={as_typed(value)}: must hold settings; a choice stands in the list of defaults, "
+        f"as - override /{name}: NAME"
+    )
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:

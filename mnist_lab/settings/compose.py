@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.settings import own
 from mnist_lab.settings.check import check
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, conf_dir
 from mnist_lab.settings.hydras import RUN_DIR, SWEEP_DIR
@@ -20,13 +21,17 @@ from mnist_lab.settings.origin import (
     unreadable,
 )
 from mnist_lab.settings.overrides import (
+    changes_shape,
     check_launcher,
     check_override,
+    groups_of_own_classes,
+    is_of_own_class,
     is_value,
     parsed_overrides,
     refuse_repeated,
     refuse_unless_composed,
 )
+from mnist_lab.settings.parameters import fill
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.errors import Refused, first_line
 
@@ -58,6 +63,7 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     with hydra_session() as session:
         parsed = parsed_overrides(overrides, session.config_loader, multirun=multirun)
         overrides = [str(override.input_line) for override in parsed]
+        unknown = groups_of_own_classes(parsed)
         launcher = "basic"
         for override in parsed:
             if override.key_or_group == LAUNCHER and not override.is_sweep_override():
@@ -65,7 +71,7 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
                 launcher = override.get_value_element_as_str()
                 check_launcher(launcher, launchers)
         for override in parsed:
-            check_override(override, launcher, multirun=multirun)
+            check_override(override, launcher, multirun=multirun, unknown=unknown)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         problem = None
         try:
@@ -73,7 +79,8 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         except Exception as error:  # whatever a file of the user's makes of Hydra
             files = chosen_files(config_folders(session), values_of_groups(parsed))
             problem = composition_problem(error, config_folders(session), files)
-        if problem or any(override.is_add() or override.is_force_add() for override in parsed):
+        theirs = [one for one in parsed if not problem and is_of_own_class(one, config)]
+        if problem or any(changes_shape(override) for override in parsed):
             single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
             groups = [text for text in single if text.partition("=")[0] in GROUPS]
             try:
@@ -81,21 +88,26 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
             except Exception:  # the files themselves are at fault
                 raise Refused(problem) from None
             for override in parsed:
-                refuse_unless_composed(override, known)
+                if override not in theirs:
+                    refuse_unless_composed(override, known)
         folders = config_folders(session)
     if problem:
         raise Refused(problem)
-    for file in chosen_files(
-        folders, {key: config.hydra.runtime.choices.get(key) for key in AT_ROOT}
-    ):
-        if file.parent.name in config:
-            raise Refused(misplaced(file))
+    refuse_misplaced(config, folders)
     for name in {override.key_or_group for override in parsed} & {RUN_DIR, SWEEP_DIR}:
         try:
             OmegaConf.select(config, name)
         except OmegaConfBaseException as error:
             raise Refused(f"{name}: cannot be resolved: {first_line(error)}.") from None
     return config
+
+
+def refuse_misplaced(config: DictConfig, folders: Sequence[Path]) -> None:
+    """Refuse a file whose settings have come under its own folder's name, not where it meant."""
+    chosen = {group: config.hydra.runtime.choices.get(group) for group in AT_ROOT}
+    for file in chosen_files(folders, chosen):
+        if file.parent.name in config:
+            raise Refused(misplaced(file))
 
 
 def values_of_groups(parsed: Iterable[Override]) -> dict[str, str]:
@@ -189,7 +201,8 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
             del config["hydra"]
     try:
         for name in sorted(OmegaConf.missing_keys(config) if resolve else ()):
-            raise Refused(f"{name}: must be given ({SETTINGS[name].meaning}).")
+            meaning = f" ({SETTINGS[name].meaning})" if name in SETTINGS else ""
+            raise Refused(f"{name}: must be given{meaning}.")
         container = OmegaConf.to_container(config, resolve=resolve)
     except OmegaConfBaseException as error:
         raise Refused(f"{error.full_key}: {str(error).splitlines()[0]}") from None
@@ -202,6 +215,8 @@ def checked(config: DictConfig) -> Config:
     chosen = config.hydra.runtime.choices
     try:
         container = plain(config)
+        fill(container)
+        own.name_targets(container)
         check(container)
     except Refused as error:
         raise with_origin(error, chosen) from None
@@ -209,6 +224,8 @@ def checked(config: DictConfig) -> Config:
     if (container["threads"] or 0) > num_cores:
         raise Refused(f"threads={container['threads']}: this machine has {num_cores} cores.")
     container["choices"] = {group: chosen.get(group) for group in GROUPS}
+    for group in ("metrics", "callbacks", "logger"):
+        container.setdefault(group, {})
     return container
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mnist_lab.settings import own
 from mnist_lab.settings.compose import hydra_apart
 from mnist_lab.settings.groups import conf_dir
+from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.ui.errors import Refused
+
+SEARCH_PATH = "hydra.searchpath"
 
 
 def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
@@ -29,10 +34,25 @@ def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
         raise Refused(f"{error}.") from None
     if unknown:
         raise Refused(f"{unknown[0]}: no such flag; mnist-train --help lists them.")
-    for name in ("config-path", "config-name", "config-dir", "package"):
+    for name in ("config-path", "config-name", "package"):
         if getattr(flags, name.replace("-", "_")) is not None:
             raise Refused(f"--{name}: there is one configuration, conf/; change its settings.")
+    own.name_folders(own_folders(flags))
     return flags
+
+
+def own_folders(flags: argparse.Namespace) -> list[str]:
+    """The folders beside conf/ of a command line; takes `hydra.searchpath` out of the overrides."""
+    given = [text for text in flags.overrides if text.lstrip("+").startswith(f"{SEARCH_PATH}=")]
+    flags.overrides = [text for text in flags.overrides if text not in given]
+    folders = [flags.config_dir or os.environ.get(own.VARIABLE)]
+    for override in parsed_overrides(given):
+        value: Any = override.value()
+        for path in value if isinstance(value, list) else [value]:
+            if str(path).startswith("pkg:"):
+                raise Refused(f"{override.input_line}: must be folders, as in [file://my_conf].")
+            folders.append(str(path).removeprefix("file://"))
+    return [folder for folder in folders if folder]
 
 
 class Ended(BaseException):

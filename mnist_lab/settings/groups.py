@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mnist_lab.settings import own
+
 # Config groups whose choice says what a run is; kept with the run as `choices`.
-GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "experiment")
+GROUPS = (
+    *("data", "model", "optimizer", "schedule", "trainer", "experiment"),
+    *("metrics", "callbacks", "logger", "debug"),
+)
 
 # Config groups that say which runs there are, and who launches them.
 SWEEP = "sweep"
@@ -26,4 +31,5 @@ def conf_dir() -> Path:
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    folders = [conf_dir(), *own.folders]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})

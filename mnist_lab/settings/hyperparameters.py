@@ -26,14 +26,16 @@ CIRCUMSTANCES = frozenset(
     }
 )
 
-CHOICES = ("experiment", "model", "optimizer", "schedule")
+CHOICES = ("experiment", "model", "optimizer", "schedule", "callbacks")
 
-# Every name that `hyperparameters` may give, in its order.
+# Every name that `hyperparameters` gives of the lab's own, in its order; a user's come after them.
 NAMES = (
     "data",
     *CHOICES,
     *(name for name in SETTINGS if name not in CIRCUMSTANCES and not name.startswith("hydra.")),
 )
+
+OWN_GROUPS = ("model.", "optimizer.", "schedule.", "callbacks.")  # with classes of a user's
 
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
@@ -44,8 +46,10 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:
     flat = leaves(config)
     flat |= {group: flat.get(f"choices.{group}") for group in CHOICES}
     flat["data"] = flat.get("data.name")
+    others = [name for name in flat if name not in SETTINGS and name.startswith(OWN_GROUPS)]
+    others = [name for name in others if not name.endswith(("._target_", "._partial_"))]
     return {
         name: str(value) if isinstance(value, list) else value
-        for name in NAMES
+        for name in (*NAMES, *others)
         if (value := flat.get(name)) is not None
     }

@@ -16,7 +16,11 @@ from mnist_lab.ui.errors import first_line
 from mnist_lab.ui.files import shown_path
 
 GLOBAL = "# @package _global_"
-AT_ROOT = ("experiment", SWEEP)  # whose files hold settings of all groups, and begin with GLOBAL
+AT_ROOT = (
+    "experiment",
+    "debug",
+    SWEEP,
+)  # whose files hold settings of all groups, and begin with GLOBAL
 KINDS = {yaml.SequenceNode: "a list", yaml.ScalarNode: "text"}
 
 # What Hydra says of a defaults list; `file` is as in experiment/mine.
@@ -67,6 +71,11 @@ def composition_problem(error: Exception, folders: Sequence[Path], files: Sequen
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:  # as of a key given twice
         mark = error.problem_mark
         return f"{at(Path(mark.name), mark.line + 1)}: {error.problem}."
+    while not str(error) and isinstance(error.__context__, Exception):  # one of Hydra's own, empty
+        error = error.__context__
+    if key := getattr(error, "full_key", None):  # of OmegaConf's
+        problem = f"{key}: {first_line(error)}"
+        return f"{place}: {problem}" if (place := origin(problem, files)) else problem
     said = str(error)
     for problem in slips_of_defaults(said, folders, files):
         return problem

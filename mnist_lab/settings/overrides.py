@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.settings import own
+from mnist_lab.settings.check import BUILDABLE, OPEN
 from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.hydras import check_hydras
 from mnist_lab.settings.paths import paths_as_typed, quoted
@@ -75,9 +77,14 @@ def refuse_repeated(overrides: Sequence[str], *, multirun: bool | None = None) -
 
 def is_value(override: Override) -> bool:
     """Whether an override changes one setting of a run, and no choice of a file."""
-    changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+    changes = not changes_shape(override)
     name = override.key_or_group
-    return changes and name in SETTINGS and not name.startswith("hydra.")
+    return changes and (name in SETTINGS or may_be_own(name)) and not name.startswith("hydra.")
+
+
+def may_be_own(name: str) -> bool:
+    """Whether a class of the user's may have such a setting; composing tells whether it has."""
+    return "." in name and name.partition(".")[0] in OPEN
 
 
 def check_launcher(name: str, known: Sequence[str]) -> None:
@@ -87,11 +94,28 @@ def check_launcher(name: str, known: Sequence[str]) -> None:
         raise Refused(f"{LAUNCHER}={name}: needs an extra; pip install 'mnist_lab[{name}]'.")
 
 
-def check_override(override: Override, launcher: str = "basic", *, multirun: bool) -> None:
+def groups_of_own_classes(overrides: Sequence[Override]) -> set[str]:
+    """Groups whose settings only composing can tell, for a user's classes may be in them."""
+    typed = {one.key_or_group.partition(".")[0] for one in overrides if names_class(one)}
+    return {"metrics", "callbacks", "logger", *typed, *(OPEN if own.folders else ())}
+
+
+def names_class(override: Override) -> bool:
+    return override.key_or_group.endswith("._target_")
+
+
+def check_override(
+    override: Override,
+    launcher: str = "basic",
+    *,
+    multirun: bool,
+    unknown: Collection[str],
+) -> None:
     """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes.
 
     Args:
         launcher: the one that the other overrides choose.
+        unknown: as `groups_of_own_classes` returns them.
     """
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
@@ -101,9 +125,11 @@ def check_override(override: Override, launcher: str = "basic", *, multirun: boo
     groups = (*GROUPS, SWEEP)
     if key in RETIRED:
         raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
-    if not (key in groups or key in SETTINGS or key.startswith(tuple(f"{d}." for d in DIGESTS))):
+    digests = tuple(f"{name}." for name in DIGESTS)
+    may_be = may_be_own(key) and key.partition(".")[0] in unknown
+    if not (key in groups or key in SETTINGS or key.startswith(digests) or may_be):
         raise Refused(f"{text}: no such setting; {no_such_setting(key, [*groups, *SETTINGS])}")
-    if override.is_delete():
+    if override.is_delete() and not may_be:
         raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
     if override.is_sweep_override():
         if not multirun:
@@ -116,7 +142,21 @@ def check_override(override: Override, launcher: str = "basic", *, multirun: boo
     if key in groups:
         for value in values:
             if value not in choices(key):
-                raise Refused(f"{key}={value}: no such {key}; {nearest(value, choices(key))}")
+                hint = nearest(value, choices(key))
+                if not (own.folders or hint.startswith("did")):
+                    hint += f"; {own.FLAG} FOLDER brings your own"
+                raise Refused(f"{key}={value}: no such {key}; {hint}")
+
+
+def is_of_own_class(override: Override, config: Mapping[str, Any]) -> bool:
+    """Whether it is about a class of the user's, which may take what conf/ does not know."""
+    node = config.get(override.key_or_group.partition(".")[0])
+    target = node.get("_target_", "") if isinstance(node, Mapping) else ""
+    return may_be_own(override.key_or_group) and target not in BUILDABLE
+
+
+def changes_shape(override: Override) -> bool:
+    return override.is_add() or override.is_force_add() or override.is_delete()
 
 
 def refuse_unless_composed(override: Override, known: Mapping[str, Any]) -> None:
@@ -126,9 +166,14 @@ def refuse_unless_composed(override: Override, known: Mapping[str, Any]) -> None
     if key in known and override.is_add():
         name = str(override.input_line).lstrip("+")
         raise Refused(f"{override.input_line}: is there already; write {name}, without the +.")
+    if override.is_delete():
+        raise Refused(
+            f"{override.input_line}: a run needs all of its settings; none can be taken away."
+        )
     if key not in known:
         group = key.partition(".")[0]
-        here = [name for name in known if name.startswith(f"{group}.") and name in SETTINGS]
+        here = [name for name in known if name.startswith(f"{group}.")]
+        here = [name for name in here if not name.endswith(("._target_", "._partial_"))]
         raise Refused(
             f"{override.input_line}: not a setting of this {group}; it has: {', '.join(here)}"
         )

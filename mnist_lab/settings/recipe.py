@@ -11,8 +11,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra.core.default_element import ConfigDefault, GroupDefault, ResultDefault
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from mnist_lab.settings.parameters import fill
 from mnist_lab.settings.table import as_typed, leaves
 
 RECIPE = "experiment"
@@ -34,7 +35,10 @@ class RecipeLoader(ConfigLoaderImpl):
         # What the repository has loaded it keeps, and gives again to the merging.
         for group, _, content in list(superseded(repo, chosen)):
             del content[group]
-        return super()._compose_config_from_defaults_list(defaults, repo)
+        config = super()._compose_config_from_defaults_list(defaults, repo)
+        with open_dict(config):
+            fill(config)
+        return config
 
 
 def superseded(

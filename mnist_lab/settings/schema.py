@@ -7,7 +7,7 @@ from typing import Any
 
 from mnist_lab.ui.errors import Refused
 
-SCHEMA = 1  # of config.yaml, metrics.json, sweep.json and checkpoints; files without are older
+SCHEMA = 2  # of config.yaml, metrics.json, sweep.json and checkpoints; files without are older
 
 # What settings were before they existed: version that brought them -> name -> value.
 BEFORE: dict[int, dict[str, Any]] = {
@@ -23,6 +23,11 @@ BEFORE: dict[int, dict[str, Any]] = {
         "trainer.limit_val_batches": 1.0,
         "trainer.overfit_batches": 0.0,
         "trainer.profiler": None,
+    },
+    2: {
+        "model.label_smoothing": 0.0,
+        "model.class_weights": None,
+        **{f"choices.{group}": None for group in ("metrics", "callbacks", "logger", "debug")},
     },
 }
 
@@ -80,6 +85,8 @@ def upgrade(config: dict[str, Any], version: int) -> None:
     for node in config.values():
         if isinstance(node, dict) and isinstance(target := node.get("_target_"), str):
             node["_target_"] = MOVED.get(target, target)
+    for group in ("metrics", "callbacks", "logger"):
+        config.setdefault(group, {})
     for since, settings in BEFORE.items():
         for name, value in settings.items() if since > version else ():
             group, _, leaf = name.rpartition(".")

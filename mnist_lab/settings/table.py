@@ -14,7 +14,8 @@ class Setting:
     """One leaf of the configuration.
 
     Attributes:
-        kind: int, float, bool or str; a number setting takes no bool, a float setting takes an int.
+        kind: int, float, bool, str or, for any value, object; a number setting takes no bool, a
+            float setting takes an int.
         meaning: for `--help`, with the unit.
         low, high: the range, both ends allowed unless `open_low` or `open_high`.
         choices: the only values allowed.
@@ -43,8 +44,8 @@ class Setting:
             text = " or ".join(str(c) for c in self.choices)
         elif self.kind is bool:
             text = "true or false"
-        elif self.kind is str:
-            text = "text"
+        elif self.kind in (str, object):
+            text = "text" if self.kind is str else "any value"
         else:
             noun = {int: "a whole number", float: "a number"}[self.kind]
             parts = []
@@ -77,6 +78,8 @@ class Setting:
     def _accepts_one(self, value: object) -> bool:
         if self.choices:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if self.kind is object:
+            return True
         if self.kind in (bool, str):
             return isinstance(value, self.kind)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -141,6 +144,12 @@ SETTINGS: dict[str, Setting] = {
     ),
     "model.channels": whole("feature maps of each convolution", 1, 4096, many=True, max_items=13),
     "model.kernels": whole("pixels a side of each convolution", 1, 28, many=True),
+    "model.label_smoothing": number(
+        "share of the target that is spread over all classes in training", 0, 1, open_high=True
+    ),
+    "model.class_weights": number(
+        "of each class in the training loss; null: 1", 0, 1_000_000, many=True, optional=True
+    ),
     # optimizer
     "optimizer.lr": number("learning rate", 0, 100, open_low=True),
     "optimizer.weight_decay": number("weight decay per step (L2; decoupled in adamw)", 0, 10),

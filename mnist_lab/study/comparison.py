@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mnist_lab.settings.hyperparameters import NAMES, Value
+from mnist_lab.settings.hyperparameters import Value
 from mnist_lab.settings.table import nearest
 from mnist_lab.study import statistics
 from mnist_lab.study.groups import (
@@ -166,7 +166,7 @@ def newest(results: Iterable[Result]) -> list[Result]:
     """Keep one run for each setting and seed, the one that was written last."""
     kept: dict[tuple[object, ...], Result] = {}
     for result in results:
-        key = (result.seed, *(result.settings.get(name) for name in NAMES))
+        key = (result.seed, *sorted(result.settings.items()))
         if key not in kept or result.updated >= kept[key].updated:
             kept[key] = result
     return [*kept.values()]
@@ -186,13 +186,17 @@ def ranking_metric(wanted: str | None, finished: Sequence[Result]) -> tuple[str,
     metric, colon, direction = wanted.partition(":")
     if finished and metric not in available:
         raise Refused(f"--metric {wanted}: no finished run has it; {nearest(metric, available)}")
-    known = HIGHER_IS_BETTER | LOWER_IS_BETTER
-    if direction not in ("max", "min") and (colon or last_part(metric) not in known):
+    last = last_part(metric).removesuffix("_eval")
+    own = {one.directions[last] for one in finished if last in one.directions}
+    known = last_part(metric) in HIGHER_IS_BETTER | LOWER_IS_BETTER or len(own) == 1
+    if direction not in ("max", "min") and (colon or not known):
         raise Refused(
             f"--metric {wanted}: whether higher is better must be said; write {metric}:max or "
             f"{metric}:min."
         )
-    higher = direction == "max" if colon else last_part(metric) in HIGHER_IS_BETTER
+    higher = own == {True} or last_part(metric) in HIGHER_IS_BETTER
+    if colon:
+        higher = direction == "max"
     if not metric.startswith("test/"):
         return metric, higher, []
     warning = (

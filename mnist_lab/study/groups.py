@@ -55,7 +55,7 @@ class Group:
 def short_name(name: str) -> str:
     """`width` for model.width, as long as no other setting ends so."""
     last = name.rpartition(".")[2]
-    return last if LAST_PARTS[last] == 1 else name
+    return last if LAST_PARTS[last] <= 1 else name
 
 
 def as_typed(value: Value | None) -> str:
@@ -71,7 +71,8 @@ def varied(rows: Sequence[Mapping[str, Value]]) -> list[str]:
     Left out is what follows from a choice that varies itself: the betas come with Adam, and
     everything that an experiment sets with the experiment.
     """
-    several = [name for name in NAMES if len({row.get(name) for row in rows}) > 1]
+    names = dict.fromkeys([*NAMES, *(name for row in rows for name in row)])
+    several = [name for name in names if len({row.get(name) for row in rows}) > 1]
 
     def follows(name: str) -> bool:
         return any(

@@ -31,6 +31,7 @@ class Result:
         settings: by flat name, without the seed; empty if it ended before it wrote them.
         metrics: the final ones, numbers only; empty unless it finished.
         digest: SHA-256 of its images, if it got as far as reading them.
+        directions: of metrics of the user's own, by the last part of their names: higher is better.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Result:
     settings: dict[str, Value] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     digest: str = ""
+    directions: dict[str, bool] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -134,14 +136,21 @@ def read_result(path: Path) -> Result:
     )
     if state != "finished" and not (path / "config.yaml").exists():
         return result
-    settings = hyperparameters(read_config(path))
+    settings = hyperparameters(read_config(path, to_build=False))
     seed = settings.pop("seed", None)
     if not isinstance(seed, int):
         raise Refused(f"{path / 'config.yaml'}: holds no seed.")
-    metrics = numbers(read_metrics(path)) if state == "finished" else {}
+    stored = read_metrics(path) if state == "finished" else {}
+    metrics, directions = numbers(stored), stored.get("higher_is_better")
     if state == "finished" and not metrics:
         raise Refused(f"{path / 'metrics.json'}: holds no metrics.")
-    return replace(result, seed=seed, settings=settings, metrics=metrics)
+    return replace(
+        result,
+        seed=seed,
+        settings=settings,
+        metrics=metrics,
+        directions=directions if isinstance(directions, dict) else {},
+    )
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import Run, is_held, read_metrics
 from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import go_on
+from mnist_lab.settings import own
 from mnist_lab.sweep.record import job_state, planned_job
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.signals import Interrupted, handlers_kept, listen
@@ -97,12 +98,19 @@ def hold_soon(directory: Path) -> Run:
     return Run.hold(directory)
 
 
-def train_job(_: DictConfig) -> dict[str, Any]:
+def train_job(config: DictConfig) -> dict[str, Any]:
     """One job, in the directory that Hydra made for it; the sweep knows its settings."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     import_lightning()
-    return run_job(Path(HydraConfig.get().runtime.output_dir))
+    runtime = HydraConfig.get().runtime
+    if not own.folders:  # in another process than that which was told of them
+        sources = [one.path for one in runtime.config_sources if one.provider == own.PROVIDER]
+        own.name_folders(sources)
+    container: Any = OmegaConf.to_container(config)
+    own.name_targets(container)
+    return run_job(Path(runtime.output_dir))
 
 
 def train_job_apart(config: DictConfig) -> None:

@@ -23,6 +23,7 @@ from mnist_lab.ui.startup import import_lightning
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+FLOATS = {name for name, setting in SETTINGS.items() if setting.kind is float}
 NAME_LENGTH = 100  # characters of a job's directory
 
 
@@ -229,7 +230,7 @@ def fingerprint(settings: Config) -> str:
     """The same for two jobs that would do the same: the names of chosen files do not count."""
     rest = {key: value for key, value in settings.items() if key != "choices"}
     numbers = {
-        name: float(value) if type(value) is int and SETTINGS[name].kind is float else value
+        name: float(value) if type(value) is int and name in FLOATS else value
         for name, value in leaves(rest).items()
     }
     return json.dumps(numbers, sort_keys=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.run.hydra_files import write_hydra_files
+from mnist_lab.settings import own
 from mnist_lab.sweep.job import record_lost
 from mnist_lab.sweep.view import View
 from mnist_lab.sweep.worker import prepare, work
@@ -51,7 +52,7 @@ class Worker:
             max_workers=1,
             env={**self.slot.environment, "LOKY_MAX_MEMORY_LEAK_SIZE": NO_LIMIT},
             initializer=prepare,
-            initargs=(os.getpid(), self.log),
+            initargs=(os.getpid(), self.log, [*own.folders], {*own.named}),
         )
         # The worker is born deaf to a terminal's Ctrl-C, before it could say so itself. The
         # tracker, once running, leaves the signals as they are.

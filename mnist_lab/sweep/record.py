@@ -12,8 +12,8 @@ from typing import Any
 
 from mnist_lab.run.config import refuse_interpolations
 from mnist_lab.run.directory import Run, read_json, read_state, read_status
-from mnist_lab.settings.check import check
-from mnist_lab.settings.overrides import check_override, parsed_overrides
+from mnist_lab.settings.check import OPEN, check, foreign_nodes
+from mnist_lab.settings.overrides import check_override, names_class, parsed_overrides
 from mnist_lab.settings.schema import RETIRED, SCHEMA, taken_version, upgrade
 from mnist_lab.settings.table import leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
@@ -213,7 +213,9 @@ def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, A
     for override in parsed_overrides(overrides):
         if override.key_or_group.startswith("hydra"):
             raise Refused(f"{override.input_line}: not allowed there.")
-        check_override(override, multirun=False)
+        check_override(override, multirun=False, unknown=OPEN)
+        if names_class(override):  # composing takes what it is told for the user's own word
+            foreign_nodes({"model": {"_target_": override.value()}}, to_build=True)
     settings = stored_settings(document, stored)
     values = values_of(overrides)
     return Job(

@@ -11,8 +11,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from mnist_lab.settings import own
 from mnist_lab.ui.signals import listen, signals
 from mnist_lab.ui.startup import forgive_warnings
 
@@ -20,8 +22,14 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 WATCH_S = 1.0  # seconds between two looks whether the parent lives
 
 
-def prepare(parent: int, log: Path) -> None:
-    """Make a new process a worker of `parent`; what it says outside of jobs goes to `log`."""
+def prepare(parent: int, log: Path, folders: Sequence[Path], named: Collection[str]) -> None:
+    """Make a new process a worker of `parent`; what it says outside of jobs goes to `log`.
+
+    Args:
+        folders, named: of the command line, as `own` keeps them.
+    """
+    own.name_folders(folders)
+    own.named.update(named)
     die_with(parent)
     listen()
     forgive_warnings()

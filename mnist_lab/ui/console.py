@@ -208,11 +208,11 @@ def two_columns(rows: Mapping[str, str]) -> Table:
 def layer_table(summary: ModelSummary) -> Table:
     """Layers with the shapes that they give out and their parameters; from Lightning's summary."""
     table = plain_table("layer", "output", right=("parameters",))
-    rows = zip(
-        summary.layer_names, summary.layer_types, summary.out_sizes, summary.param_nums, strict=True
-    )
-    for name, kind, size, num_params in rows:
-        if "." in name:  # the leaves of `layers`; metrics and the container itself are no layers
+    modules = [module for _, module in summary.named_modules]
+    rows = zip(modules, summary.layer_types, summary.out_sizes, summary.param_nums, strict=True)
+    for module, kind, size, num_params in rows:
+        is_metric = type(module).__module__.startswith("torchmetrics")
+        if not (is_metric or [*module.children()]):  # else it is no layer, or made of some
             shape = " x ".join(str(n) for n in size[1:]) if isinstance(size, list) else "-"
             table.add_row(kind, shape, f"{num_params:,}" if num_params else "-")
     return table
