@@ -135,7 +135,7 @@ NAMES = {
     "trainer.log_every_n_steps=5": "trainer has: accelerator, ",
     "optimiser.lr=1": "did you mean optimizer.lr?",
     "optimizer.learning_rate=1": "did you mean optimizer.lr?",
-    "xyzzy=3": "there are callbacks, data, debug, experiment, logger, metrics, model, optimizer, sche",
+    "xyzzy=3": "there are callbacks, data, debug, experiment, logger, metrics, model, opti",
 }
 
 
