@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.study.comparison import Study, study
+from mnist_lab.study.listing import lines, listing
 from mnist_lab.study.looks import remember, warning
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
 from mnist_lab.study.results import read_results
@@ -24,6 +25,8 @@ examples:
   mnist-compare SWEEP_DIR --by optimizer          one row for each optimizer, over all else
   mnist-compare outputs --metric val/loss --format csv > runs.csv
   mnist-compare SWEEP_DIR --html report.html      one file to look at and to send
+  mnist-compare outputs --list                    all runs and sweeps: state, size, date
+  rm -r RUN_DIR/checkpoints                       drops a network, and keeps its results
 
 Runs that differ only in their seed make one row. Settings go by their full name (model.width) or
 the short one (width). Rows are ranked by val/acc unless --metric says otherwise; test metrics are
@@ -79,8 +82,25 @@ def compare_command(args: Sequence[str]) -> None:
         help="a report that opens in a browser, without a network (needs the extra report)",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the plots go")
+    parser.add_argument(
+        "--list", action="store_true", help="instead: all runs and sweeps, state, size and date"
+    )
     options = parser.parsed(args)
 
+    if options.list:
+        ranks = (
+            options.metric,
+            options.baseline,
+            options.filter,
+            options.by,
+            options.out,
+            options.html,
+        )
+        if any(ranks) or options.format != "table":
+            raise Refused("--list: compares nothing; no other option goes with it.")
+        for line in lines(listing(options.folders)):
+            screen().print(line)
+        return
     results, remarks = read_results(options.folders)
     found = study(
         results,
