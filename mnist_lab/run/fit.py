@@ -101,7 +101,7 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
             )
 
 
-def build_model(config: Config, metrics: Mapping[str, Metric]) -> Classifier:
+def build_model(config: Config, metrics: Mapping[str, Metric] | None = None) -> Classifier:
     """Build the network with the first weights that its seed gives."""
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
