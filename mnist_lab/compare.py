@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,18 +89,7 @@ def compare_command(args: Sequence[str]) -> None:
     options = parser.parsed(args)
 
     if options.list:
-        ranks = (
-            options.metric,
-            options.baseline,
-            options.filter,
-            options.by,
-            options.out,
-            options.html,
-        )
-        if any(ranks) or options.format != "table":
-            raise Refused("--list: compares nothing; no other option goes with it.")
-        for line in lines(listing(options.folders)):
-            screen().print(line)
+        print_list(options)
         return
     results, remarks = read_results(options.folders)
     found = study(
@@ -133,6 +123,14 @@ def compare_command(args: Sequence[str]) -> None:
         write_report(found, epochs, options.html, remarks=remarks)
     if folder is not None:
         draw_plots(found, epochs, folder, asked=options.out is not None)
+
+
+def print_list(options: Namespace) -> None:
+    named = (options.metric, options.baseline, options.filter, options.by, options.out)
+    if any(named) or options.html or options.format != "table":
+        raise Refused("--list: compares nothing; no other option goes with it.")
+    for line in lines(listing(options.folders)):
+        screen().print(line)
 
 
 def default_folder(folders: Sequence[Path], style: str) -> Path | None:
