@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import MNIST
 
-from mnist_lab.data.idx import find_idx, parse_idx, read_idx, read_split, split_names
+from mnist_lab.data.files import find_idx
+from mnist_lab.data.idx import parse_idx, read_idx, read_split, split_names
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
@@ -49,7 +50,8 @@ def refused(path, problem, **settings):
         read_idx(path, **settings)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
-    assert message.endswith("Delete it and fetch it again.")
+    assert message.endswith(".")
+    assert "Delete" not in message  # it may be the user's own
     assert "\n" not in message
 
 
@@ -254,7 +256,7 @@ def swapped(images, labels):
 def test_files_that_make_no_split(tmp_path, forge, bad_name, problem):
     write_split(tmp_path, "train", *forge(*digits(20)))
     bad_path = re.escape(str(Path(tmp_path, bad_name)))
-    with pytest.raises(ValueError, match=f"^{bad_path}: .*{problem}.*fetch it again"):
+    with pytest.raises(ValueError, match=f"^{bad_path}: .*{problem}"):
         read_split(tmp_path, "train", num_classes=10, sha256={})
 
 

@@ -13,17 +13,12 @@ from typing import Any
 import numpy as np
 
 from mnist_lab.data.download import DownloadError, fetch
-from mnist_lab.data.idx import find_idx, read_idx, read_split
+from mnist_lab.data.files import FILES, chosen_set, named_sets
+from mnist_lab.data.idx import read_idx, read_split
 from mnist_lab.data.inspection import doubts
 from mnist_lab.data.installed import INSTALL, PACKAGE, installed_copy, read_copy
 from mnist_lab.ui.errors import Refused
 
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 DEFAULT_ROOT = "data"  # relative to where the command runs
 SUBSET, PER_CLASS = "mnist_5k", 500  # MNIST with so many training images of each class
 
@@ -111,7 +106,29 @@ class Source:
 
     @property
     def has_files(self) -> bool:
-        return all(find_idx(self.path, name) for name in FILES)
+        return self.found is not None
+
+    @property
+    def found(self) -> tuple[Path, str] | None:
+        """The folder with the files, and which set of files in it.
+
+        Their usual place, else data.root itself or what lies between, where it cannot be another
+        data set's: a SHA-256 vouches for them, or they are the user's own.
+        """
+        others = self.places if self.sha256 or not self.mirrors else self.places[:1]
+        for folder in others:
+            if (of := chosen_set(folder, self.name)) is not None:
+                return folder, of
+        return None
+
+    @property
+    def places(self) -> list[Path]:
+        """Where the files may lie: DIR/MNIST/raw, DIR/raw, DIR for the folder MNIST/raw."""
+        parts = Path(self.folder).parts
+        tails = [parts[start:] for start in range(len(parts) + 1)]
+        return [self.base.joinpath(*tail) for tail in tails if parts] or [
+            self.base.joinpath(*tail) for tail in ((), ("raw",), ("MNIST", "raw"))
+        ]
 
     @property
     def copy(self) -> Path | None:
@@ -185,6 +202,7 @@ class Source:
             looked += f", no installed copy ({PACKAGE})" if self.root is None else ""
             cures.append(INSTALL + (" and data.root=null" if self.root is not None else ""))
         cures.append("put them there" + "".join(f", from {each}/" for each in self.mirrors[:1]))
+        cures[:0] = self._found_otherwise()
         inside = "them" if self.folder == "." else self.folder
         cures.append(f"set data.root or MNIST_LAB_DATA to the folder that holds {inside}")
         return (
@@ -192,22 +210,48 @@ class Source:
             f"No download: {problem}. What helps: {'; or '.join(cures)}."
         )
 
+    def _found_otherwise(self) -> list[str]:
+        """What is there in another form than can be read, and what to do with it."""
+        whole = {
+            folder: [of for of, found in named_sets(folder).items() if len(found) == len(FILES)]
+            for folder in self.places
+        }
+        for folder, sets in whole.items():
+            if len(sets) > 1:
+                names = " or ".join(of.replace("-", "_") for of in sets)
+                return [f"{folder} has several sets of files: data.name={names} chooses one"]
+            if sets and folder != self.path:
+                return [
+                    f"four such files are in {folder}: data.root={folder} data.folder=. reads them"
+                ]
+        zips = (path for folder in self.places for path in sorted(folder.glob("*.zip")))
+        return [f"unzip {path} there" for path in zips][:1]
+
+    def _advice(self, problem: str) -> str:
+        """What to do about a bad file: only one that the lab has downloaded may go."""
+        downloads = [self.path / f"{name}.gz" for name in FILES] if self.mirrors else []
+        if any(problem.startswith(f"{path}: ") for path in downloads):
+            return f"{problem} Delete it and fetch it again."
+        if self.sha256 and self.has_files:
+            return f"{problem} These are not {self.name}'s files; data=idx_folder reads one's own."
+        return problem
+
     def read(self) -> Splits:
         """Read and check all four files, or the installed copy, once in the life of a process.
 
         Raises:
             Refused: names the file and what is wrong with it.
         """
-        where = None if self.has_files else self.copy
+        where = self.found or (self.copy or self.path, "")
         try:
             return read_splits(
-                where or self.path,
+                *where,
                 num_classes=self.num_classes,
                 sha256=self.sha256,
                 per_class=PER_CLASS if self.name == SUBSET else None,
             )
         except (ValueError, OSError) as error:
-            raise Refused(str(error)) from None
+            raise Refused(self._advice(str(error))) from None
 
 
 def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dict[str, Any]:
@@ -222,6 +266,7 @@ def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dic
 @functools.lru_cache(maxsize=2)
 def read_splits(
     where: Path,
+    of: str,
     *,
     num_classes: int,
     sha256: tuple[tuple[str, str], ...],
@@ -230,6 +275,7 @@ def read_splits(
     """Read a folder of IDX files, or the installed copy.
 
     Args:
+        of: which set of files in the folder; see `named_sets`.
         per_class: keep so many training images of each class.
     """
     if where.is_file():
@@ -238,7 +284,9 @@ def read_splits(
         images, labels, *test = (
             values
             for prefix in ("train", "t10k")
-            for values in read_split(where, prefix, num_classes=num_classes, sha256=dict(sha256))
+            for values in read_split(
+                where, prefix, num_classes=num_classes, sha256=dict(sha256), of=of
+            )
         )
     if per_class is not None:
         rows = balanced_rows(labels, num_classes=num_classes, per_class=per_class)
