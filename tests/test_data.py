@@ -34,6 +34,9 @@ PLAIN = {
     "md5": None,
     "sha256": None,
     "class_names": [str(digit) for digit in range(10)],
+    "format": "idx",
+    "first_label": 0,
+    "transposed": False,
     "download": True,
 }
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import validation_rows
+from conftest import TEN, validation_rows
 from PIL import Image, ImageDraw
 from processes import WATCHDOG_S, Started, Warm
 
@@ -111,7 +111,7 @@ def test_the_answer_to_a_drawing(run: Path, port: int, data_dir: Path) -> None:
     expected = np.exp(logits) / np.exp(logits).sum()
     assert answer["probs"] == pytest.approx(expected, rel=1e-4)
 
-    images, labels = read_split(data_dir, "train", num_classes=10, sha256={})
+    images, labels = read_split(data_dir, "train", TEN, sha256={})
     kept = validation_rows(labels, num_val=100)
     images, labels = np.delete(images, kept, axis=0), np.delete(labels, kept)
     distances = np.linalg.norm(hidden(images) - hidden(seen), axis=1)

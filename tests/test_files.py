@@ -116,7 +116,7 @@ def qmnist(folder):
 
 def out_of_range(folder):
     write_idx(folder / FILES[1], np.full(400, 26, np.uint8))
-    return "label 0 is 26, not in 0..9, as the 10 names of data.class_names have it"
+    return "label 0 is 26, not in 0..9, as data.class_names (10 names) and data.first_label=0"
 
 
 def empty_folder(folder):

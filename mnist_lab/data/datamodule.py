@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt, UInt8
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
@@ -19,8 +19,8 @@ from mnist_lab.data.inspection import lacking
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source
 
-Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, labels 0..9
-Batch = tuple[Float[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, labels 0..9
+Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, class numbers
+Batch = tuple[Float[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, class numbers
 Rows = Sequence[int] | Int64[Tensor, "n"]  # which images of a split
 
 EVAL_BATCH_SIZE = 512  # images at a time without gradients: few, so that a CNN's maps stay in cache
@@ -173,7 +173,11 @@ class MNISTDataModule(LightningDataModule):
             )
         if self.source.is_own:
             numbers = {name: values.numpy() for name, (_, values) in self.splits.items()}
-            self.warnings += [*splits.doubts, *lacking(numbers, self.class_names)]
+            self.warnings += [
+                *self.source.notes,
+                *splits.doubts,
+                *lacking(numbers, self.class_names),
+            ]
 
     @property
     def num_train(self) -> int:
@@ -237,5 +241,5 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
-def as_tensors(images: UInt8[np.ndarray, "n 28 28"], labels: UInt8[np.ndarray, "n"]) -> Split:
-    return torch.as_tensor(images).unsqueeze(1), torch.as_tensor(labels).long()
+def as_tensors(images: UInt8[np.ndarray, "n 28 28"], labels: UInt[np.ndarray, "n"]) -> Split:
+    return torch.as_tensor(images).unsqueeze(1), torch.as_tensor(labels.astype(np.int64))

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from mnist_lab.data.classes import Classes
 from mnist_lab.data.files import named_sets
 
 IMAGE_SIZE = 28  # pixels a side
@@ -85,8 +86,8 @@ def read_idx(
 
 
 def read_split(
-    folder: Path, prefix: str, *, num_classes: int, sha256: Mapping[str, str], of: str = ""
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    folder: Path, prefix: str, classes: Classes, *, sha256: Mapping[str, str], of: str = ""
+) -> tuple[npt.NDArray[np.uint8], np.ndarray]:
     """Read the two files of a split, and check that they belong together.
 
     Args:
@@ -96,7 +97,7 @@ def read_split(
             not checked.
 
     Returns:
-        Images (n, 28, 28) and labels (n,) in 0..num_classes-1, n >= 1.
+        Images (n, 28, 28) and class numbers (n,), n >= 1.
 
     Raises:
         FileNotFoundError: at least one of the files is not in `folder`.
@@ -119,14 +120,10 @@ def read_split(
     if len(images) != len(labels):
         problem = f"it has {len(labels)} labels for the {len(images)} images of {image_path.name}"
         raise ValueError(_damaged(label_path, problem))
-    if labels.max() >= num_classes:
-        index = int((labels >= num_classes).argmax())
-        problem = (
-            f"label {index} is {labels[index]}, not in 0..{num_classes - 1}, "
-            f"as the {num_classes} names of data.class_names have it"
-        )
-        raise ValueError(_damaged(label_path, problem))
-    return images, labels
+    try:
+        return images, classes.numbered(labels)
+    except ValueError as error:
+        raise ValueError(_damaged(label_path, str(error))) from None
 
 
 def split_names(prefix: str) -> tuple[str, str]:

@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from mnist_lab.data.classes import Classes
+from mnist_lab.data.csv import find_csv, read_csv
 from mnist_lab.data.download import DownloadError, fetch
 from mnist_lab.data.files import FILES, chosen_set, named_sets
+from mnist_lab.data.folders import read_folders
 from mnist_lab.data.idx import read_idx, read_split
 from mnist_lab.data.inspection import doubts
 from mnist_lab.data.installed import INSTALL, PACKAGE, installed_copy, read_copy
+from mnist_lab.data.npz import read_npz
 from mnist_lab.ui.errors import Refused
 
 DEFAULT_ROOT = "data"  # relative to where the command runs
@@ -24,12 +28,21 @@ SUBSET, PER_CLASS = "mnist_5k", 500  # MNIST with so many training images of eac
 
 COPIED = ("mnist", SUBSET)  # the data sets that the installed copy serves
 
+# Formats other than IDX: how each is read, and what it is.
+READERS: dict[str, tuple[Callable[[Path, Classes], list[np.ndarray]], str]] = {
+    "npz": (read_npz, "an .npz file of x_train, y_train, x_test and y_test"),
+    "csv": (read_csv, "a folder with train.csv and test.csv, rows of label and 784 grey levels"),
+    "folders": (read_folders, "a folder with train/CLASS/*.png and test/CLASS/*.png"),
+}
+
 Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Both official splits, whole: images uint8 (n, 28, 28), labels uint8 (n,).
+    """Both official splits, whole: images uint8 (n, 28, 28), class numbers (n,) from 0.
+
+    They are uint8, of more than 256 classes uint16.
 
     `sha256` is one digest over the bytes of all four arrays: it names the data that a run has seen.
     """
@@ -74,7 +87,9 @@ class Source:
     mirrors: tuple[str, ...]
     md5: tuple[tuple[str, str], ...]
     sha256: tuple[tuple[str, str], ...]
-    num_classes: int
+    classes: Classes
+    format: str
+    transposed: bool
     download: bool
 
     @classmethod
@@ -87,7 +102,9 @@ class Source:
             mirrors=tuple(data["mirrors"]),
             md5=tuple((data["md5"] or {}).items()),
             sha256=tuple((data["sha256"] or {}).items()),
-            num_classes=len(data["class_names"]),
+            classes=Classes(tuple(data["class_names"]), data["first_label"]),
+            format=data["format"],
+            transposed=data["transposed"],
             download=data["download"],
         )
 
@@ -106,7 +123,7 @@ class Source:
 
     @property
     def has_files(self) -> bool:
-        return self.found is not None
+        return self.path.exists() if self.format in READERS else self.found is not None
 
     @property
     def found(self) -> tuple[Path, str] | None:
@@ -128,6 +145,20 @@ class Source:
         tails = [parts[start:] for start in range(len(parts) + 1)]
         return [self.base.joinpath(*tail) for tail in tails if parts] or [
             self.base.joinpath(*tail) for tail in ((), ("raw",), ("MNIST", "raw"))
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the names of the files make doubtful."""
+        if self.format == "csv":
+            names = [path.name for path in find_csv(self.path).values()]
+        else:
+            names = [self.found[1]] if self.format == "idx" and self.found else []
+        if self.transposed or not any(name.lower().startswith("emnist") for name in names):
+            return []
+        return [
+            "EMNIST's images are stored transposed: data.transposed=true turns them upright, as "
+            "mnist-predict and mnist-demo need them."
         ]
 
     @property
@@ -159,6 +190,9 @@ class Source:
             return replace(self, root=str(self.base))
         if self.copy is not None:
             return self
+        if self.format in READERS:
+            what = READERS[self.format][1]
+            raise Refused(f"data.root={self.root}: no {self.path}; must be {what}.")
         problem = self._download(progress) if self.download else "data.download=false"
         if problem is not None:
             raise Refused(self._refusal(problem))
@@ -242,11 +276,13 @@ class Source:
         Raises:
             Refused: names the file and what is wrong with it.
         """
-        where = self.found or (self.copy or self.path, "")
+        where = (self.format == "idx" and self.found) or (self.copy or self.path, "")
         try:
             return read_splits(
                 *where,
-                num_classes=self.num_classes,
+                format=self.format,
+                classes=self.classes,
+                transposed=self.transposed,
                 sha256=self.sha256,
                 per_class=PER_CLASS if self.name == SUBSET else None,
             )
@@ -268,29 +304,33 @@ def read_splits(
     where: Path,
     of: str,
     *,
-    num_classes: int,
+    format: str,
+    classes: Classes,
+    transposed: bool,
     sha256: tuple[tuple[str, str], ...],
     per_class: int | None = None,
 ) -> Splits:
-    """Read a folder of IDX files, or the installed copy.
+    """Read a folder of IDX files, the installed copy, or another format.
 
     Args:
         of: which set of files in the folder; see `named_sets`.
         per_class: keep so many training images of each class.
     """
-    if where.is_file():
+    if format in READERS:
+        images, labels, *test = READERS[format][0](where, classes)
+    elif where.is_file():
         images, labels, *test = read_copy(where, sha256=dict(sha256))
     else:
         images, labels, *test = (
             values
             for prefix in ("train", "t10k")
-            for values in read_split(
-                where, prefix, num_classes=num_classes, sha256=dict(sha256), of=of
-            )
+            for values in read_split(where, prefix, classes, sha256=dict(sha256), of=of)
         )
     if per_class is not None:
-        rows = balanced_rows(labels, num_classes=num_classes, per_class=per_class)
+        rows = balanced_rows(labels, num_classes=len(classes), per_class=per_class)
         images, labels = images[rows], labels[rows]
+    if transposed:
+        images, test[0] = images.swapaxes(1, 2).copy(), test[0].swapaxes(1, 2).copy()
     return with_digest(images, labels, *test)
 
 

@@ -34,7 +34,7 @@ from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
 from mnist_lab.run.measure import measure, record
 from mnist_lab.run.tensorboard import write_session_start
-from mnist_lab.settings.build import build, build_extras
+from mnist_lab.settings.build import build, build_extras, build_network
 from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
@@ -105,8 +105,8 @@ def build_model(config: Config, metrics: Mapping[str, Metric]) -> Classifier:
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
     schedule = build(config["schedule"])
-    model: Classifier = build(
-        config["model"], optimizer=optimizer, schedule=schedule, metrics=metrics
+    model: Classifier = build_network(
+        config, optimizer=optimizer, schedule=schedule, metrics=metrics
     )
     return model
 

@@ -83,6 +83,8 @@ def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
             raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
         elif not SETTINGS[name].accepts(value):
             shown = "null" if value is None else value
+            if isinstance(value, list) and len(value) > SETTINGS[name].max_items:
+                shown = f"{len(value)} of them"
             raise Refused(f"{name}={shown}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
     if "model" not in foreign and {"channels", "kernels"} <= set(config.get("model", {})):

@@ -15,6 +15,8 @@ CIRCUMSTANCES = frozenset(
         "data.name",  # stands as `data`
         "data.root",
         "data.folder",
+        "data.format",
+        "data.first_label",
         "data.mirrors",
         "data.download",
         "data.class_names",
