@@ -52,6 +52,7 @@ class Splits:
     test_images: np.ndarray
     test_labels: np.ndarray
     sha256: str
+    num_own_val: int | None = None  # the last training images, where a data set has its own
 
     @functools.cached_property
     def doubts(self) -> tuple[str, ...]:
@@ -65,6 +66,8 @@ class Splits:
         Raises:
             Refused: all of them.
         """
+        if self.num_own_val is not None:
+            return self.num_own_val
         num_images = len(self.train_images)
         num_val = round(num_images * val_fraction)
         if num_val == num_images:
@@ -91,10 +94,16 @@ class Source:
     format: str
     transposed: bool
     download: bool
+    has_module: bool
+    module: Any = None
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Source:
-        """Take the settings that say where the data is from the node `data` of a configuration."""
+    def of(cls, data: Mapping[str, Any], *, module: Any = None) -> Source:
+        """Take the settings that say where the data is from the node `data` of a configuration.
+
+        Args:
+            module: the LightningDataModule that data.module names, to be read; see `read_module`.
+        """
         return cls(
             name=data["name"],
             root=data["root"] or None,  # MNIST_LAB_DATA= is no folder
@@ -106,6 +115,8 @@ class Source:
             format=data["format"],
             transposed=data["transposed"],
             download=data["download"],
+            has_module=bool(data.get("module")),
+            module=module,
         )
 
     @property
@@ -123,7 +134,9 @@ class Source:
 
     @property
     def has_files(self) -> bool:
-        return self.path.exists() if self.format in READERS else self.found is not None
+        if self.format in READERS or self.has_module:
+            return self.has_module or self.path.exists()
+        return self.found is not None
 
     @property
     def found(self) -> tuple[Path, str] | None:
@@ -186,6 +199,8 @@ class Source:
                 "mnist-compare, mnist-predict, mnist-export and mnist-evaluate --data mnist do "
                 "without them."
             )
+        if self.has_module:
+            return self
         if self.has_files:
             return replace(self, root=str(self.base))
         if self.copy is not None:
@@ -276,6 +291,8 @@ class Source:
         Raises:
             Refused: names the file and what is wrong with it.
         """
+        if self.has_module:
+            return read_once(self.module, self.classes)
         where = (self.format == "idx" and self.found) or (self.copy or self.path, "")
         try:
             return read_splits(
@@ -297,6 +314,14 @@ def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dic
         Refused: as `Source.find`.
     """
     return {**data, "root": Source.of(data).find(progress=progress).root}
+
+
+@functools.lru_cache(maxsize=2)
+def read_once(module: Any, classes: Classes) -> Splits:
+    from mnist_lab.data.module import read_module  # which imports torch
+
+    arrays, num_own_val = read_module(module, classes)
+    return replace(with_digest(*arrays), num_own_val=num_own_val)
 
 
 @functools.lru_cache(maxsize=2)

@@ -24,7 +24,7 @@ from torchmetrics import Metric
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
-from mnist_lab.data.source import Source, settled
+from mnist_lab.data.source import settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.run.checkpoints import AtomicCheckpointIO
@@ -32,6 +32,7 @@ from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.device import INSTEAD, asked_of, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
+from mnist_lab.run.images import data_module, source_of
 from mnist_lab.run.measure import measure, record
 from mnist_lab.run.tensorboard import write_session_start
 from mnist_lab.settings.build import build, build_extras, build_network
@@ -67,7 +68,7 @@ def resolved(config: Config) -> Config:
             nothing of it left to train on.
     """
     data = settled(config["data"])
-    splits = Source.of(data).read()
+    splits = source_of(data).read()
     num_val = splits.num_val(data["val_fraction"])
     trainer = granted(config["trainer"])
     refuse_unfit_trainer(
@@ -204,7 +205,7 @@ class Parts:
 
 def build_parts(config: Config, run: Run, console: Console) -> Parts:
     """Build what a run is made of, and print it."""
-    data: MNISTDataModule = build(config["data"], seed=config["seed"])
+    data = data_module(config["data"], seed=config["seed"])
     extras = build_extras(config, save_dir=run.path)
     model = build_model(config, extras["metrics"])
     summary = ModelSummary(model, max_depth=-1)

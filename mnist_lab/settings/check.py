@@ -82,13 +82,16 @@ def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
                 continue  # no metrics, no callbacks
             raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
         elif not SETTINGS[name].accepts(value):
-            shown = "null" if value is None else value
-            if isinstance(value, list) and len(value) > SETTINGS[name].max_items:
-                shown = f"{len(value)} of them"
-            raise Refused(f"{name}={shown}: must be {SETTINGS[name].allowed}.")
+            raise Refused(f"{name}={shown(name, value)}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
     if "model" not in foreign and {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
+
+
+def shown(name: str, value: object) -> object:
+    if isinstance(value, list) and len(value) > SETTINGS[name].max_items:
+        return f"{len(value)} of them"
+    return "null" if value is None else value
 
 
 def foreign_nodes(config: Mapping[str, Any], *, to_build: bool) -> dict[str, str]:
