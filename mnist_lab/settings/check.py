@@ -43,7 +43,8 @@ BUILDABLE = frozenset(
 TORCHS = re.compile(r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*")
 
 TABLED = ("data", "model", "optimizer", "schedule", "trainer")  # of the lab's own in these
-OPEN = ("model", "optimizer", "schedule", "metrics", "callbacks", "logger")  # to a user's classes
+# To a user's classes.
+OPEN = ("model", "optimizer", "schedule", "metrics", "callbacks", "logger", "data.module")
 
 
 def is_own(target: str) -> bool:
@@ -108,7 +109,7 @@ def foreign_nodes(config: Mapping[str, Any], *, to_build: bool) -> dict[str, str
             raise Refused(f"{name}: not a name that this lab builds.")
         if target in BUILDABLE and group in TABLED:
             continue
-        if group not in OPEN:
+        if not {group, place} & {*OPEN}:
             raise Refused(f"{name}: not a name that this lab builds.")
         if to_build and not is_own(target) and target not in own.named:
             raise Refused(

@@ -72,7 +72,7 @@ def is_value(override: Override) -> bool:
 
 def may_be_own(name: str) -> bool:
     """Whether a class of the user's may have such a setting; composing tells whether it has."""
-    return "." in name and name.partition(".")[0] in OPEN
+    return any(name.startswith(f"{place}.") for place in OPEN)
 
 
 def check_launcher(name: str, known: Sequence[str]) -> None:
