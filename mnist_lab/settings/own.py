@@ -69,7 +69,8 @@ def targets(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             continue
         if "_target_" in node:
             yield group, node
-        for name, inner in node.items():
+        for name in ("module",) if "_target_" in node else node:
+            inner = node.get(name)
             if isinstance(inner, Mapping) and "_target_" in inner:
                 yield f"{group}.{name}", inner
 
