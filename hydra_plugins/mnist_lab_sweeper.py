@@ -87,7 +87,7 @@ class LabSweeper(BasicSweeper):
             )
             return
         overrides = [*self._parse_config(), *arguments]
-        parsed = parsed_overrides(overrides, self.hydra_context.config_loader)
+        parsed = parsed_overrides(overrides, self.hydra_context.config_loader, multirun=True)
         (grid,) = self.split_arguments(parsed, None)
         planned = plan(grid, composer, sweep=config.hydra.runtime.choices.get("sweep"))
         if self.plan:

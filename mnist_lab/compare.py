@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.study.comparison import Study, study
+from mnist_lab.study.listing import lines, listing
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
 from mnist_lab.study.results import read_results
 from mnist_lab.ui.console import screen
@@ -21,6 +22,8 @@ examples:
   mnist-compare SWEEP_DIR --filter optimizer=adam,rmsprop --filter max_epochs=20
   mnist-compare SWEEP_DIR --by optimizer          one row for each optimizer, over all else
   mnist-compare outputs --metric val/loss --format csv > runs.csv
+  mnist-compare outputs --list                    all runs and sweeps: state, size, date
+  rm -r RUN_DIR/checkpoints                       drops a network, and keeps its results
 
 Runs that differ only in their seed make one row. Settings go by their full name (model.width) or
 the short one (width). Rows are ranked by val/acc unless --metric says otherwise; test metrics are
@@ -67,8 +70,18 @@ def compare_command(args: Sequence[str]) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="(table)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the plots go")
+    parser.add_argument(
+        "--list", action="store_true", help="instead: all runs and sweeps, state, size and date"
+    )
     options = parser.parsed(args)
 
+    if options.list:
+        ranks = (options.metric, options.baseline, options.filter, options.by, options.out)
+        if any(ranks) or options.format != "table":
+            raise Refused("--list: compares nothing; no other option goes with it.")
+        for line in lines(listing(options.folders)):
+            screen().print(line)
+        return
     results, remarks = read_results(options.folders)
     found = study(
         results,

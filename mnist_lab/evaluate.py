@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mnist_lab.evaluation.judge import claim_folder, find_data, judge, judge_pair
-from mnist_lab.run.stored import add_runs, stored_runs
+from mnist_lab.run.stored import add_out, add_runs, stored_runs
 from mnist_lab.settings.groups import choices
 from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Failed, Refused
@@ -53,6 +53,7 @@ def evaluate_command(args: Sequence[str]) -> None:
         action="store_true",
         help="for one run: write what its last hidden layer gives for TensorBoard's projector",
     )
+    add_out(parser, what="everything goes there, and nothing into the run's own directory")
     options = parser.parsed(args)
     runs, overrides = stored_runs(options, most=2)
     if options.projector and len(runs) == 2:
@@ -60,7 +61,7 @@ def evaluate_command(args: Sequence[str]) -> None:
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise Refused(f"{runs[0].path}: is named twice; a run cannot be compared with itself.")
     data = find_data(runs, options.data, overrides, split=options.split)
-    folder = claim_folder(runs, data, split=options.split)
+    folder = claim_folder(runs, data, split=options.split, out=options.out)
     console = screen()
     for note in [*(run.caveat for run in runs), data.note]:
         if note:
@@ -68,7 +69,9 @@ def evaluate_command(args: Sequence[str]) -> None:
     try:
         wanted = {"split": options.split, "num_words": options.mistakes}
         if len(runs) == 1:
-            judge(runs[0], data, folder, console, **wanted, projector=options.projector)
+            beside = folder if options.out else runs[0].path
+            more = {"projector": options.projector, "beside": beside}
+            judge(runs[0], data, folder, console, **wanted, **more)
         else:
             judge_pair(runs, data, folder, console, **wanted)
     except OSError as error:

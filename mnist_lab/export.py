@@ -7,13 +7,14 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnist_lab.run.code import installed_version
 from mnist_lab.run.directory import read_metrics, read_state
-from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
+from mnist_lab.run.stored import RunData, StoredRun, add_out, add_runs, stored_runs
 from mnist_lab.ui.console import Screen, screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import write_bytes, write_json
@@ -50,19 +51,22 @@ def export_command(args: Sequence[str]) -> None:
     parser = Parser(
         "mnist-export",
         "Write a run's network as ONNX and torch.export files.",
-        usage="%(prog)s [-h] [--checkpoint {last,best}] RUN_DIR [data.root=DIR]",
+        usage="%(prog)s [-h] [--checkpoint {last,best}] [--out FOLDER] RUN_DIR [data.root=DIR]",
         examples=EXAMPLES,
     )
     add_runs(parser)
-    (run,), overrides = stored_runs(parser.parsed(args))
+    add_out(parser, what="the files go there")
+    options = parser.parsed(args)
+    (run,), overrides = stored_runs(options)
     data = run.trial_data(overrides)
     console = screen()
     if run.caveat:
         console.print(run.caveat)
-    export(run, data, console)
+    folder = run.path / "export" / (run.checkpoint if run.checkpoint != "last" else "")
+    export(run, data, options.out or folder, console)
 
 
-def export(run: StoredRun, data: RunData, console: Screen) -> None:
+def export(run: StoredRun, data: RunData, folder: Path, console: Screen) -> None:
     """Convert, compare, and write only what agrees.
 
     Raises:
@@ -108,14 +112,13 @@ def export(run: StoredRun, data: RunData, console: Screen) -> None:
             )
     metadata["checked"] = {"num_images": len(images), "largest_difference": differences}
     metadata["sha256"] = {name: hashlib.sha256(file).hexdigest() for name, file in files.items()}
-    folder = run.path / "export" / (run.checkpoint if run.checkpoint != "last" else "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, file in files.items():
             write_bytes(folder / name, file)
         write_json(folder / "model.json", metadata)
     except OSError as error:
-        raise Failed("disk", f"{folder}: {error.strerror}.") from None
+        raise Failed("disk", f"{folder}: {error.strerror}; --out FOLDER names another.") from None
     console.print(f"They are in {folder}, with model.json, which describes them.")
 
 

@@ -21,6 +21,7 @@ from mnist_lab.settings.compose import (
 )
 from mnist_lab.settings.flags import hydra_command, parsed_flags
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, choices
+from mnist_lab.settings.hydras import refuse_idle
 from mnist_lab.settings.parameters import parameters
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused
@@ -72,11 +73,13 @@ def train_command(args: Sequence[str]) -> None:
     elif flags.multirun or ready_grid:
         from mnist_lab.sweep.job import train_job
 
+        refuse_idle(flags.overrides, multirun=True)
         arguments = sweep_arguments(flags.overrides)
         hydra_command(["-m", *arguments, f"hydra.sweeper.plan={flags.plan}"], train_job)
     elif flags.plan:
         raise Refused("--plan: shows the jobs of a sweep; add -m and values, or sweep=NAME.")
     else:
+        refuse_idle(flags.overrides, multirun=False)
         train_one(flags.overrides)
 
 

@@ -46,14 +46,14 @@ def last_of_each(*overrides):
     return [*{text.partition("=")[0]: text for text in overrides}.values()]
 
 
-def run_cold(*command, cwd, **env):
+def run_cold(*command, cwd, limit_s=WATCHDOG_S, **env):
     done = subprocess.run(
         [sys.executable, *command],
         cwd=cwd,
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=WATCHDOG_S,
+        timeout=limit_s,
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
@@ -72,10 +72,11 @@ class Started:
             os.kill(self.pid, signum)
 
     def listens(self):
-        """Whether it has handlers of its own for signals, or is over: a verb's first step."""
+        """Whether it has all handlers of its own for signals, or is over: a verb's first step."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
-        return "State:\tZ" in status or bool(caught >> (signal.SIGTERM - 1) & 1)
+        wanted = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+        return "State:\tZ" in status or all(caught >> (one - 1) & 1 for one in wanted)
 
     def wait(self):
         code = self.warm.ask(wait=self.pid)

@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.mark.slow
 def test_a_few_of_each_fault(tmp_path):
     chaos = str(HERE / "chaos" / "chaos.py")
-    ended = run_cold(chaos, "--share", "0.02", cwd=tmp_path, PYTHONPATH=str(HERE))
+    few = ("--share", "0.02")
+    ended = run_cold(chaos, *few, cwd=tmp_path, limit_s=1200, PYTHONPATH=str(HERE))
     assert ended.code == 0, ended.stdout + ended.stderr
     assert not [*tmp_path.iterdir()]

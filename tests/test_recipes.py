@@ -209,5 +209,5 @@ def test_exceptions_keep_their_reason():
     failed = explain(caught.value, config)
     assert isinstance(failed, Failed)
     assert str(failed).startswith("RuntimeError: Error(s) in loading state_dict for Linear: size ")
-    with pytest.raises(Refused, match=r"num=abc\nValue 'abc' of type 'str' could not be converted"):
-        compose(["hydra.job.num=abc"])
+    with pytest.raises(Refused, match=r"mode=abc\nInvalid value 'abc', expected one of"):
+        compose(["hydra.mode=abc"])

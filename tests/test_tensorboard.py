@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from torch.utils.tensorboard import SummaryWriter
 
+from mnist_lab.models.linear import Linear
 from mnist_lab.run.directory import Run, read_metrics
 from mnist_lab.run.fit import resolved, train
+from mnist_lab.run.resume import go_on
 from mnist_lab.run.tensorboard import write_session_start
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.hyperparameters import hyperparameters
+from mnist_lab.ui.errors import Failed
+from mnist_lab.ui.signals import Interrupted
 
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 
@@ -74,6 +80,38 @@ def session(run: Path, *, start: bool) -> Any:
         return metadata.parse_session_start_info_plugin_data(content)
     content = accumulator.SummaryMetadata(metadata.SESSION_END_INFO_TAG).plugin_data.content
     return metadata.parse_session_end_info_plugin_data(content)
+
+
+def test_how_a_run_ended_follows_it_and_nothing_of_it_stays_open(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Failed, finished, trained on and stopped; a writer left open would leave a thread."""
+
+    def status() -> Any:
+        return STATUSES[session(run.path, start=False).status]
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a bug in a model")
+
+    data = f"data.root={data_dir}"
+    config = resolved(config_of("model=linear", "trainer.max_epochs=1", data))
+    run = Run.claim(tmp_path / "run")
+    before = threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(Linear, "training_step", fail)
+        with pytest.raises(Failed):
+            train(config, run, quiet=True)
+    assert (status(), threading.active_count()) == ("STATUS_FAILURE", before)
+    go_on(run, config, quiet=True)
+    assert status() == "STATUS_SUCCESS"
+    config["trainer"]["max_epochs"] = 2
+    with monkeypatch.context() as patch:
+        patch.setattr(Linear, "training_step", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(Interrupted):
+            go_on(run, config, quiet=True)
+    assert metadata.SESSION_END_INFO_TAG not in events(run.path).PluginTagToContent("hparams")
+    assert threading.active_count() == before
+    run.release()
 
 
 def test_a_run_holds_each_figure_once_and_no_experiment_summary(sweep: Path):

@@ -62,8 +62,14 @@ def splitting(config: dict[str, Any]) -> tuple[object, ...]:
     return data["val_fraction"], data["shuffle_split"], seed
 
 
-def claim_folder(runs: Sequence[StoredRun], data: RunData, *, split: str) -> Path:
-    """Make the folder for the results: one for each data set, split, checkpoint and opponent."""
+def claim_folder(
+    runs: Sequence[StoredRun], data: RunData, *, split: str, out: Path | None = None
+) -> Path:
+    """Make the folder for the results: one for each data set, split, checkpoint and opponent.
+
+    Args:
+        out: what the user named instead.
+    """
     parts = [] if data.own else [re.sub(r"[^\w.]+", "_", data.name)]
     parts += [split] if split != "test" else []
     parts += [runs[0].checkpoint] if runs[0].checkpoint != "last" else []
@@ -73,10 +79,13 @@ def claim_folder(runs: Sequence[StoredRun], data: RunData, *, split: str) -> Pat
         folder = folder.with_name(f"{folder.name}-{sha256[:8]}")  # two sets of one name
     for other in runs[1:]:
         folder /= f"against_{other.name.replace('/', '_')}"
+    folder = out or folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(f"{folder}: cannot be written ({error.strerror}).") from None
+        raise Refused(
+            f"{folder}: cannot be written ({error.strerror}); --out FOLDER names another."
+        ) from None
     return folder
 
 
@@ -97,12 +106,14 @@ def judge(
     split: str,
     num_words: int,
     projector: bool,
+    beside: Path,
 ) -> None:
     """Judge one run: print the metrics, write them and the plots into `folder`.
 
     Args:
         num_words: mistakes that are put in words.
         projector: also write what its last hidden layer gives for TensorBoard's projector.
+        beside: the folder of the curves and for TensorBoard: the run's, unless nothing goes there.
     """
     model, epoch = run.load_for_verb()
     from mnist_lab.evaluation import plots
@@ -143,7 +154,7 @@ def judge(
         ),
     }
     saved = [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
-    save(plots.curves_figure(read_epochs(run.path)), run.path / "curves.png")
+    save(plots.curves_figure(read_epochs(run.path)), beside / "curves.png")
     write_json(folder / "metrics.json", metrics)
 
     screen.print(f"{run.path}")
@@ -156,9 +167,9 @@ def judge(
     title = f"{total:,} mistakes, the most confident first:"
     print_list(screen, title, words, total=total, all_in=folder / "mistakes.csv")
     screen.print()
-    screen.print(f"Tables and pictures are in {folder}, the run's curves in {run.path}.")
-    tensorboard = run.path / "tensorboard"
-    if is_held(run.path):  # a second event file would stop TensorBoard from following the first
+    screen.print(f"Tables and pictures are in {folder}, the run's curves in {beside}.")
+    tensorboard = beside / "tensorboard"
+    if is_held(beside):  # a second event file would stop TensorBoard from following the first
         screen.print("TensorBoard gets the pictures from an evaluation after the run's end.")
     else:
         write_pictures(tensorboard, model=model, images=pixels, pictures=saved, epoch=epoch)
@@ -172,7 +183,7 @@ def judge(
             name=f"{data.name}, {split}",
         )
         screen.print(
-            f"{num_images:,} images are in TensorBoard's projector: tensorboard --logdir {run.path}"
+            f"{num_images:,} images are in TensorBoard's projector: tensorboard --logdir {beside}"
         )
 
 

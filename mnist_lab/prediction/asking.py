@@ -18,9 +18,11 @@ MAX_SHOWN = 20  # pictures in one figure
 def read_pictures(paths: Sequence[Path]) -> list[Prediction]:
     with progress_bar("pictures", len(paths)) as advance:
         predictions = []
+        num_read = 0
         for path in paths:
             predictions.append(Prediction.of_file(path))
-            if len(predictions) > MAX_SHOWN:
+            num_read += predictions[-1].error is None
+            if num_read > MAX_SHOWN:
                 predictions[-1].picture = None  # no figure needs it
             advance(1)
     return predictions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import fcntl
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.run.lock import LOCK, is_locked
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import (
+    named,
     read_bytes,
     remove_leftovers,
     write_atomically,
@@ -22,7 +25,6 @@ from mnist_lab.ui.files import (
     write_json,
 )
 
-LOCK = ".lock"
 MAX_BYTES = 64 << 20  # of a stored JSON or CSV file; a sweep of 10,000 jobs has 5 MB
 
 
@@ -95,9 +97,7 @@ class Run:
             lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise Refused(f"{path}: cannot be written ({error.strerror}).") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if is_locked(lock, fcntl.LOCK_EX):
             holder = os.pread(lock, 200, 0).decode(errors="replace").strip()
             os.close(lock)
             raise Refused(f"{path}: in use by {holder or 'another process'}.") from None
@@ -109,6 +109,8 @@ class Run:
         return run
 
     def release(self) -> None:
+        with contextlib.suppress(OSError):  # on a disk that is full or gone
+            os.ftruncate(self.lock, 0)
         os.close(self.lock)
 
     @property
@@ -140,7 +142,7 @@ class Run:
         known = list(rows[0]) if rows else []
         columns = known + [name for name in row if name not in known]
         if columns == known:
-            with path.open("a", newline="") as file:
+            with named(path), path.open("a", newline="") as file:
                 csv.DictWriter(file, columns, lineterminator="\n").writerow(row)
         else:
             every: list[dict[str, Any]] = [*rows, row]
@@ -191,12 +193,9 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return is_locked(lock, fcntl.LOCK_SH)
     finally:
         os.close(lock)
-    return False
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

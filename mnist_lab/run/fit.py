@@ -19,7 +19,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from rich.markup import escape
-from torch.utils.tensorboard import SummaryWriter
 from torchmetrics import Metric
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
@@ -34,7 +33,7 @@ from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
 from mnist_lab.run.images import data_module, source_of
 from mnist_lab.run.measure import measure, record
-from mnist_lab.run.tensorboard import write_session_start
+from mnist_lab.run.tensorboard import session
 from mnist_lab.settings.build import build, build_extras, build_network
 from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.ui.console import Console, layer_table, result_table
@@ -43,6 +42,8 @@ from mnist_lab.ui.files import shown_path
 from mnist_lab.ui.signals import Interrupted, handlers_kept, signals
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
     from mnist_lab.data.datamodule import MNISTDataModule
     from mnist_lab.models.classifier import Classifier
     from mnist_lab.run.directory import Run
@@ -142,9 +143,10 @@ def train(
             if other_code:
                 console.warn(escape(other_code))
             with handlers_kept(), num_threads(config["threads"]):
-                parts = build_parts(config, run, console)
-                fit(parts, console, checkpoint)
-                metrics = record(config, run, parts, measure(parts, run, console), code)
+                with session(run.path, config) as board:
+                    parts = build_parts(config, run, console, board)
+                    fit(parts, console, checkpoint)
+                    metrics = record(config, run, parts, measure(parts, run, console), code)
                 run.write_status("finished", epoch=metrics["epochs"])
                 console.print()
                 console.print(result_table(metrics, shown_path(run.path)))
@@ -203,7 +205,7 @@ class Parts:
     loggers: list[Logger]
 
 
-def build_parts(config: Config, run: Run, console: Console) -> Parts:
+def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter) -> Parts:
     """Build what a run is made of, and print it."""
     data = data_module(config["data"], seed=config["seed"])
     extras = build_extras(config, save_dir=run.path)
@@ -212,8 +214,6 @@ def build_parts(config: Config, run: Run, console: Console) -> Parts:
     if config["trainer"]["precision"] == "64-true":
         model.double()  # Lightning does so after it has read a checkpoint's weights, into 32 bits
     run.write_status("running", data=data.source.name, data_sha256=data.sha256)
-    write_session_start(run.path, config)
-    board = SummaryWriter(run.path / "tensorboard", purge_step=len(read_epochs(run.path)) + 1)
     recorder = Record(run, console, board)
     settings = {**trainer_defaults(), **config["trainer"]}
     if not data.num_val:

@@ -11,7 +11,7 @@ from mnist_lab.run.checkpoints import read_run_checkpoint
 from mnist_lab.run.code import Code, installed_version
 from mnist_lab.run.device import asked_of, device_name
 from mnist_lab.run.directory import read_epochs
-from mnist_lab.run.tensorboard import write_session_end
+from mnist_lab.run.tensorboard import write_final
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import write_json
@@ -104,10 +104,8 @@ def record(
         **{f"{name}_version": installed_version(name) for name in ("torch", "lightning")},
     }
     write_json(run.path / "metrics.json", metrics)
-    write_session_end(parts.board, metrics)
+    write_final(parts.board, metrics)
     for logger in parts.loggers:
         logger.log_metrics(measured, parts.trainer.global_step)
         logger.finalize("success")
-    parts.board.add_text("data set", metrics["data"])
-    parts.board.close()
     return metrics

@@ -37,6 +37,8 @@ def held_to_resume(
     refuse_changes(changed, allowed=allow_changes)
     status = read_status(path) if (path / "status.json").exists() else {}
     num_epochs = len(read_epochs(path))
+    if status.get("state") == "finished" and not any(path.glob("checkpoints/*.ckpt")):
+        raise Refused(f"{path}: finished, and its checkpoints were deleted: nothing to go on from.")
     if "trainer.max_epochs" in changed:
         check_extension(config, num_epochs)
     elif status.get("state") == "finished":

@@ -20,7 +20,7 @@ from mnist_lab.run.directory import read_epochs, read_state, read_status
 from mnist_lab.run.images import data_module, own_images, source_of
 from mnist_lab.settings import own
 from mnist_lab.settings.compose import checked, compose
-from mnist_lab.settings.overrides import refuse_repeated
+from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
 from mnist_lab.settings.table import SETTINGS, nearest
 from mnist_lab.ui.console import printable, show_download
 from mnist_lab.ui.errors import Refused
@@ -129,13 +129,13 @@ class StoredRun:
         """
         node = dict(self.config["data"])
         for text in overrides:
-            name, _, value = text.partition("=")
+            name = text.partition("=")[0]
             if name not in OPEN:
                 raise Refused(f"{text}: cannot differ from the run's; {nearest(name, OPEN)}")
-            if name == "data.download" and value not in ("true", "false"):
+            (override,) = parsed_overrides([text])
+            if not SETTINGS[name].accepts(value := override.value()):
                 raise Refused(f"{text}: must be {SETTINGS[name].allowed}.")
-            plain = {"true": True, "false": False} if name == "data.download" else {"null": None}
-            node[name.removeprefix("data.")] = plain.get(value, value)
+            node[name.removeprefix("data.")] = value
         node = own_images(
             node,
             self.path,
@@ -220,6 +220,9 @@ def checkpoint_path(run_dir: Path, checkpoint: str) -> Path:
         Refused: it is not there, and why.
     """
     path = run_dir / "checkpoints" / f"{checkpoint}.ckpt"
+    rows = read_epochs(run_dir)
+    if rows and (checkpoint == "last" or "val/acc" in rows[-1]) and not path.exists():
+        raise Refused(f"{path}: was deleted; the run's results stay, its network does not.")
     if not path.with_name("last.ckpt").exists():
         raise Refused(f"{path}: not there; the run has not finished an epoch.")
     if not path.exists():
@@ -260,6 +263,12 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         choices=("last", "best"),
         default="last",
         help="the last epoch's weights (the default) or those of the best in validation",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser, *, what: str) -> None:
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help=f"of a run that cannot be written: {what}"
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.run.directory import read_json
+from mnist_lab.run.directory import read_epochs, read_json
 from mnist_lab.settings.hyperparameters import hyperparameters
+from mnist_lab.ui.signals import signals
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -49,12 +51,48 @@ def write_session_start(run_dir: Path, config: Mapping[str, Any]) -> None:
     writer.close()
 
 
-def write_session_end(writer: SummaryWriter, metrics: Mapping[str, Any]) -> None:
-    """Add the metrics that only a finished run has, at its last epoch, and that it ended well."""
+@contextlib.contextmanager
+def session(run_dir: Path, config: Mapping[str, Any]) -> Iterator[SummaryWriter]:
+    """The event files of one part of a run: begun, filled, closed, with how it ended.
+
+    One that was interrupted has no end: it may go on.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    write_session_start(run_dir, config)
+    writer = SummaryWriter(run_dir / "tensorboard", purge_step=len(read_epochs(run_dir)) + 1)
+    try:
+        yield writer
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # on a full disk that is all that can be done
+            writer.close()
+            if isinstance(error, Exception) and not signals.received:
+                write_session_end(run_dir, "FAILURE")
+        raise
+    writer.close()
+    write_session_end(run_dir, "SUCCESS")
+
+
+def write_session_end(run_dir: Path, status: str) -> None:
+    """Tell how a run ended, in an event file that goes with the start's when the run goes on."""
+    from tensorboard.plugins.hparams.api_pb2 import Status
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+    from torch.utils.tensorboard import FileWriter
     from torch.utils.tensorboard.summary import hparams
 
+    _, _, end = hparams({}, {})  # of a success
+    data = end.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(data.content)
+    content.session_end_info.status = Status.Value(f"STATUS_{status}")
+    data.content = content.SerializeToString()
+    writer = FileWriter(str(run_dir / "tensorboard"), filename_suffix=".hparams")
+    writer.add_summary(end)
+    writer.close()
+
+
+def write_final(writer: SummaryWriter, metrics: Mapping[str, Any]) -> None:
+    """Add the metrics that only a finished run has, at its last epoch."""
     for name, value in metrics.items():
         if name.startswith("test/") or name in ("gap", "num_params", "seconds"):
             writer.add_scalar(name, value, metrics["epochs"])
-    _, _, end = hparams({}, {})
-    writer._get_file_writer().add_summary(end)
+    writer.add_text("data set", metrics["data"])

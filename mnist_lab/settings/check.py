@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnist_lab.settings import own
+from mnist_lab.settings.groups import GROUPS
 from mnist_lab.settings.parameters import parameters, takes_anything
-from mnist_lab.settings.table import DIGESTS, SETTINGS, leaves, nearest
+from mnist_lab.settings.suggestion import no_such_setting
+from mnist_lab.settings.table import DIGESTS, SETTINGS, as_typed, leaves, nearest
 from mnist_lab.ui.errors import Refused
 
 # The lab's own: names that may be built whoever wrote the configuration. A test holds this list
@@ -70,18 +72,18 @@ def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
             continue
         if last == "_partial_":
             if value is not True:
-                raise Refused(f"{name}={value}: must be true.")
+                raise Refused(f"{name}={as_typed(value)}: must be true.")
         elif place is not None:
             check_foreign(name, value, place, foreign[place])
         elif name in DIGESTS:
             check_digests(name, value)
         elif name.startswith("choices."):
             if not (value is None or isinstance(value, str)):
-                raise Refused(f"{name}={value!r}: must be the name of a choice.")
+                raise Refused(f"{name}={as_typed(value)}: must be the name of a choice.")
         elif name not in SETTINGS:
             if name in OPEN and not value:
                 continue  # no metrics, no callbacks
-            raise Refused(f"{name}: no such setting; {nearest(name, SETTINGS)}")
+            raise unknown(name, value)
         elif not SETTINGS[name].accepts(value):
             raise Refused(f"{name}={shown(name, value)}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
@@ -89,10 +91,10 @@ def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
         check_kernels(config["model"])
 
 
-def shown(name: str, value: object) -> object:
+def shown(name: str, value: object) -> str:
     if isinstance(value, list) and len(value) > SETTINGS[name].max_items:
         return f"{len(value)} of them"
-    return "null" if value is None else value
+    return as_typed(value)
 
 
 def foreign_nodes(config: Mapping[str, Any], *, to_build: bool) -> dict[str, str]:
@@ -139,6 +141,15 @@ def check_foreign(name: str, value: object, place: str, target: str) -> None:
         raise Refused(f"{name}={shown}: must be {setting.allowed}.")
 
 
+def unknown(name: str, value: object) -> Refused:
+    if name not in GROUPS:
+        return Refused(f"{name}: no such setting; {no_such_setting(name, SETTINGS)}")
+    return Refused(
+        f"{name}={as_typed(value)}: must hold settings; a choice stands in the list of defaults, "
+        f"as - override /{name}: NAME"
+    )
+
+
 def check_trainer(trainer: Mapping[str, Any]) -> None:
     """Settings that exclude each other: Lightning would follow one and forget the other."""
     limits = [name for name in ("limit_train_batches", "limit_val_batches") if name in trainer]
@@ -148,7 +159,8 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
         others = [other for other in changed if other != name]
         if trainer.get(name) and others:
             raise Refused(
-                f"trainer.{name}={trainer[name]} and trainer.{others[0]}={trainer[others[0]]}: "
+                f"trainer.{name}={as_typed(trainer[name])} and "
+                f"trainer.{others[0]}={as_typed(trainer[others[0]])}: "
                 "exclude each other; leave one out."
             )
     every, epochs = trainer.get("check_val_every_n_epoch"), trainer.get("max_epochs")
@@ -163,12 +175,15 @@ def check_kernels(model: Mapping[str, Any]) -> None:
     channels, kernels, side = model["channels"], model["kernels"], 28
     if len(kernels) != len(channels):
         raise Refused(
-            f"model.kernels={kernels}: must be one for each entry of model.channels={channels}."
+            f"model.kernels={as_typed(kernels)}: must be one for each entry of "
+            f"model.channels={as_typed(channels)}."
         )
     for kernel in kernels:
         side = (side - kernel + 1) // 2  # the convolution takes kernel - 1, pooling halves
     if side < 1:
-        raise Refused(f"model.kernels={kernels}: nothing of 28x28 pixels is left after these.")
+        raise Refused(
+            f"model.kernels={as_typed(kernels)}: nothing of 28x28 pixels is left after these."
+        )
 
 
 def check_digests(name: str, value: object) -> None:

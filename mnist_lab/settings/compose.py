@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.settings import own
 from mnist_lab.settings.check import check
-from mnist_lab.settings.groups import GROUPS, LAUNCHER, conf_dir
+from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, conf_dir
+from mnist_lab.settings.hydras import RUN_DIR, SWEEP_DIR
+from mnist_lab.settings.origin import (
+    AT_ROOT,
+    chosen_files,
+    composition_problem,
+    misplaced,
+    origin,
+    unreadable,
+)
 from mnist_lab.settings.overrides import (
     changes_shape,
     check_launcher,
@@ -27,6 +37,7 @@ from mnist_lab.ui.errors import Refused, first_line
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 Config = dict[str, Any]
@@ -44,38 +55,74 @@ def compose(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
             that another override names, too.
     """
     import hydra
-    from hydra.errors import HydraException
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     refuse_repeated(overrides, multirun=multirun)
     with hydra_session() as session:
-        parsed = parsed_overrides(overrides, session.config_loader)
+        parsed = parsed_overrides(overrides, session.config_loader, multirun=multirun)
+        overrides = [str(override.input_line) for override in parsed]
         unknown = groups_of_own_classes(parsed)
+        launcher = "basic"
         for override in parsed:
-            if override.key_or_group == LAUNCHER:
+            if override.key_or_group == LAUNCHER and not override.is_sweep_override():
                 launchers = session.config_loader.get_group_options(LAUNCHER)
-                check_launcher(override.get_value_element_as_str(), launchers)
-            check_override(override, multirun=multirun, unknown=unknown)
+                launcher = override.get_value_element_as_str()
+                check_launcher(launcher, launchers)
+        for override in parsed:
+            check_override(override, launcher, multirun=multirun, unknown=unknown)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         problem = None
         try:
-            config = session.compose_config("train", list(overrides), mode, from_shell=False)
-        except (HydraException, OmegaConfBaseException) as error:
-            problem = first_line(error)
-            if problem == str(error) and error.__context__:  # of whose words Hydra's has none
-                problem += f"\n{first_line(error.__context__)}"
+            config = session.compose_config("train", overrides, mode, from_shell=False)
+        except Exception as error:  # whatever a file of the user's makes of Hydra
+            files = chosen_files(config_folders(session), values_of_groups(parsed))
+            problem = composition_problem(error, config_folders(session), files)
         theirs = [one for one in parsed if not problem and is_of_own_class(one, config)]
         if problem or any(changes_shape(override) for override in parsed):
             single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
             groups = [text for text in single if text.partition("=")[0] in GROUPS]
-            known = leaves(plain(hydra.compose("train", groups), resolve=False))
+            try:
+                known = leaves(plain(hydra.compose("train", groups), resolve=False))
+            except Exception:  # the files themselves are at fault
+                raise Refused(problem) from None
             for override in parsed:
                 if override not in theirs:
                     refuse_unless_composed(override, known)
+        folders = config_folders(session)
     if problem:
         raise Refused(problem)
+    refuse_misplaced(config, folders)
+    for name in {override.key_or_group for override in parsed} & {RUN_DIR, SWEEP_DIR}:
+        try:
+            OmegaConf.select(config, name)
+        except OmegaConfBaseException as error:
+            raise Refused(f"{name}: cannot be resolved: {first_line(error)}.") from None
     return config
+
+
+def refuse_misplaced(config: DictConfig, folders: Sequence[Path]) -> None:
+    """Refuse a file whose settings have come under its own folder's name, not where it meant."""
+    chosen = {group: config.hydra.runtime.choices.get(group) for group in AT_ROOT}
+    for file in chosen_files(folders, chosen):
+        if file.parent.name in config:
+            raise Refused(misplaced(file))
+
+
+def values_of_groups(parsed: Iterable[Override]) -> dict[str, str]:
+    """The choices of a command line, by their groups; of several values none."""
+    return {
+        override.key_or_group: override.get_value_element_as_str()
+        for override in parsed
+        if override.key_or_group in (*GROUPS, SWEEP) and not override.is_sweep_override()
+    }
+
+
+def config_folders(session: Hydra) -> list[Path]:
+    """Where configurations are looked for, as far as these are folders, in this order."""
+    sources = session.config_loader.get_sources()
+    return [Path(source.path) for source in sources if source.scheme() == "file"]
 
 
 @contextlib.contextmanager
@@ -129,7 +176,7 @@ def sweep_arguments(overrides: Sequence[str]) -> list[str]:
     """
     refuse_repeated(overrides, multirun=True)
     arguments = []
-    for override in parsed_overrides(overrides):
+    for override in parsed_overrides(overrides, multirun=True):
         text = str(override.input_line)
         name, _, value = text.partition("=")
         if is_value(override) and not override.is_sweep_override():
@@ -165,18 +212,30 @@ def plain(config: DictConfig, *, resolve: bool = True) -> Config:
 
 def checked(config: DictConfig) -> Config:
     """Check a composed configuration and return it plain, with the chosen files as `choices`."""
-    container = plain(config)
-    fill(container)
-    own.name_targets(container)
-    check(container)
+    chosen = config.hydra.runtime.choices
+    try:
+        container = plain(config)
+        fill(container)
+        own.name_targets(container)
+        check(container)
+    except Refused as error:
+        raise with_origin(error, chosen) from None
     num_cores = os.cpu_count() or 1
     if (container["threads"] or 0) > num_cores:
         raise Refused(f"threads={container['threads']}: this machine has {num_cores} cores.")
-    chosen = config.hydra.runtime.choices
     container["choices"] = {group: chosen.get(group) for group in GROUPS}
     for group in ("metrics", "callbacks", "logger"):
         container.setdefault(group, {})
     return container
+
+
+def with_origin(error: Refused, chosen: Mapping[str, object]) -> Refused:
+    """Say of a setting that was refused in which file it stands, unless it was typed."""
+    with hydra_session() as session:
+        files = chosen_files(config_folders(session), chosen)
+    if slip := unreadable(files):  # which Hydra has read otherwise than it was meant
+        return Refused(slip)
+    return Refused(f"{found}: {error}") if (found := origin(str(error), files)) else error
 
 
 def shown(overrides: Sequence[str], *, part: str, resolve: bool) -> str:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.settings import own
 from mnist_lab.settings.check import BUILDABLE, OPEN
 from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
+from mnist_lab.settings.hydras import check_hydras
+from mnist_lab.settings.paths import paths_as_typed, quoted
 from mnist_lab.settings.schema import RETIRED
+from mnist_lab.settings.suggestion import no_such_setting
 from mnist_lab.settings.table import DIGESTS, SETTINGS, nearest
 from mnist_lab.ui.errors import Refused
 
@@ -20,21 +23,30 @@ if TYPE_CHECKING:
 
 
 def parsed_overrides(
-    overrides: Sequence[str], config_loader: ConfigLoader | None = None
+    overrides: Sequence[str],
+    config_loader: ConfigLoader | None = None,
+    *,
+    multirun: bool = False,
 ) -> list[Override]:
+    """Parse overrides by Hydra's grammar, paths as they are typed.
+
+    Raises:
+        Refused: one cannot be read; gives the line that works, where quotes make it one.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     parser = OverridesParser.create(config_loader)
     parsed: list[Override] = []
-    for text in overrides:
+    for text in paths_as_typed(overrides, multirun=multirun):
         try:
             parsed += parser.parse_overrides([text])
         except (HydraException, ValueError):  # an integer of over 4300 digits is a ValueError
-            raise Refused(
-                f"{text}: cannot be read; write setting=value, quoted where the shell or Hydra "
-                "would take a character of it."
-            ) from None
+            name, _, value = text.partition("=")
+            help_ = "setting=value, quoted where the shell or Hydra would take a character of it."
+            if value and name in SETTINGS and SETTINGS[name].kind is str:
+                help_ = shlex.quote(f"{name}={quoted(value)}")
+            raise Refused(f"{text}: cannot be read; write {help_}") from None
     return parsed
 
 
@@ -92,14 +104,22 @@ def names_class(override: Override) -> bool:
     return override.key_or_group.endswith("._target_")
 
 
-def check_override(override: Override, *, multirun: bool, unknown: Collection[str]) -> None:
+def check_override(
+    override: Override,
+    launcher: str = "basic",
+    *,
+    multirun: bool,
+    unknown: Collection[str],
+) -> None:
     """Refuse an unknown key or choice, with the nearest valid name, before Hydra composes.
 
     Args:
+        launcher: the one that the other overrides choose.
         unknown: as `groups_of_own_classes` returns them.
     """
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        check_hydras(override, launcher)
         return
     text = override.input_line
     groups = (*GROUPS, SWEEP)
@@ -108,7 +128,7 @@ def check_override(override: Override, *, multirun: bool, unknown: Collection[st
     digests = tuple(f"{name}." for name in DIGESTS)
     may_be = bool(own_place(key)) and own_place(key) in unknown
     if not (key in groups or key in SETTINGS or key.startswith(digests) or may_be):
-        raise Refused(f"{text}: no such setting; {nearest(key, [*groups, *SETTINGS])}")
+        raise Refused(f"{text}: no such setting; {no_such_setting(key, [*groups, *SETTINGS])}")
     if override.is_delete() and not may_be:
         raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
     if override.is_sweep_override():
@@ -145,6 +165,9 @@ def refuse_unless_composed(override: Override, known: Mapping[str, Any]) -> None
     key = override.key_or_group
     if key in (*GROUPS, SWEEP) or key.startswith(("hydra", *(f"{name}." for name in DIGESTS))):
         return
+    if key in known and override.is_add():
+        name = str(override.input_line).lstrip("+")
+        raise Refused(f"{override.input_line}: is there already; write {name}, without the +.")
     if override.is_delete():
         raise Refused(
             f"{override.input_line}: a run needs all of its settings; none can be taken away."

@@ -14,7 +14,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_lab.settings.parameters import fill
-from mnist_lab.settings.table import leaves
+from mnist_lab.settings.table import as_typed, leaves
 
 RECIPE = "experiment"
 
@@ -76,6 +76,6 @@ def dropped(repo: IConfigRepository, chosen: Mapping[str, str | None]) -> str:
     parts = []
     for group, choice, content in superseded(repo, chosen):
         node: Any = OmegaConf.to_container(content[group], resolve=False)
-        settings = ", ".join(f"{name}={value}" for name, value in leaves(node).items())
+        settings = ", ".join(f"{name}={as_typed(value)}" for name, value in leaves(node).items())
         parts.append(f"{group}={chosen[group]} drops {settings} of {choice}")
     return f"{RECIPE}={chosen[RECIPE]}: {'; '.join(parts)}" if parts else ""

@@ -295,6 +295,17 @@ SETTINGS: dict[str, Setting] = {
 DIGESTS = {"data.sha256": 64, "data.md5": 32}
 
 
+def as_typed(value: object) -> str:
+    """A value as a command line takes it, whatever Python calls it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(as_typed, value))}]"
+    return str(value)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Suggest the valid name that a typo may have meant, or list what there is."""
     names = sorted(names)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mnist_lab.settings import table
 from mnist_lab.settings.hyperparameters import NAMES, Value
 from mnist_lab.settings.table import nearest
 from mnist_lab.study.results import Result
@@ -59,13 +60,9 @@ def short_name(name: str) -> str:
 
 def as_typed(value: Value | None) -> str:
     """As a user would type it; `-` for a setting that a run does not have."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, float) and float(text := f"{value:g}") == value:
         return text
-    return str(value)
+    return "-" if value is None else table.as_typed(value)
 
 
 def varied(rows: Sequence[Mapping[str, Value]]) -> list[str]:

@@ -220,6 +220,10 @@ def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str
 
     nothing = f"No run {'that can be read ' if remarks else ''}has finished yet."
     parts = [listed(study.notes)]
+    runs = [result for group in (*study.groups, *study.unranked) for result in group.results]
+    if runs and "data" not in study.names:
+        names = sorted({as_typed(result.settings.get("data")) for result in runs})
+        parts.append(listed([f"data set: {', '.join(names)}"]))
     if study.groups or study.unranked:
         parts.append(table(table_rows(study), num_left=1 + len(study.names)))
     if starred(study):

@@ -80,6 +80,8 @@ def begin_sweep(
         console = screen()
         for line in [*duplicate_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
             console.print(line)
+        names = dict.fromkeys(job.settings["data"]["name"] for job in plan.jobs)
+        console.print(headed("data", f" {', '.join(names)}"))
         console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
         conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
 

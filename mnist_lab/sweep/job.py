@@ -72,10 +72,11 @@ def record_failure(run: Run, error: BaseException) -> None:
     """Say in a job's status and log how it ended, unless it came far enough to do so itself."""
     if job_state(run.path) in ENDED:
         return
-    with (run.path / "train.log").open("a") as file:
-        file.writelines(traceback.format_exception(error))
     reason = error.reason if isinstance(error, Failed) else "error"
-    run.write_status("failed", reason=reason, message=first_line(error))
+    with contextlib.suppress(OSError):  # on a full disk that is all that can be done
+        run.write_status("failed", reason=reason, message=first_line(error))
+        with (run.path / "train.log").open("a") as file:
+            file.writelines(traceback.format_exception(error))
 
 
 def record_lost(directory: Path, error: BaseException) -> None:

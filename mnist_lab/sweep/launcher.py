@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
 from mnist_lab.run.device import device_kind, gpus, worth_a_look
 from mnist_lab.settings.check import check
+from mnist_lab.settings.paths import quoted
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.sweep.job import record_lost, train_job_apart
 from mnist_lab.sweep.slots import Slot, choose_slots
@@ -98,10 +98,3 @@ def launch_in_turn(sweep: Sweep, jobs: Sequence[Job], launcher: Launcher) -> Non
         screen().print(headed(f"job {place}/{len(jobs)}", job.directory))
         sweep.mark(job, "running")
         launch(sweep, [job], launcher)
-
-
-def quoted(text: str | Path) -> str:
-    """As Hydra's override grammar takes any text."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return QuotedString(str(text), Quote.single).with_quotes()

@@ -15,6 +15,7 @@ from mnist_lab.settings.build import Rehearsal
 from mnist_lab.settings.compose import Config, checked, compose
 from mnist_lab.settings.groups import SWEEP
 from mnist_lab.settings.overrides import is_value, parsed_overrides
+from mnist_lab.settings.paths import paths_as_typed
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Refused
@@ -139,7 +140,8 @@ def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None
     duplicates: dict[int, int] = {}
     jobs = []
     for number, all_overrides in enumerate(grid):
-        overrides = [text for text in all_overrides if not text.startswith(f"{SWEEP}=")]
+        own = [text for text in all_overrides if not text.startswith(f"{SWEEP}=")]
+        overrides = paths_as_typed(own)
         try:
             settings = composer.settings(overrides)
         except Refused as error:

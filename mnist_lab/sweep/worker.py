@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mnist_lab.settings import own
 from mnist_lab.ui.signals import listen, signals
+from mnist_lab.ui.startup import forgive_warnings
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 WATCH_S = 1.0  # seconds between two looks whether the parent lives
@@ -31,6 +32,7 @@ def prepare(parent: int, log: Path, folders: Sequence[Path], named: Collection[s
     own.named.update(named)
     die_with(parent)
     listen()
+    forgive_warnings()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to obey
     # It starts no process. But a codec makes a lock, and of any other kind of lock the name would
     # be missed, aloud, when the worker is killed.

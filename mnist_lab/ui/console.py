@@ -17,16 +17,17 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mnist_lab.ui.files import named
+
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
-LOG_WIDTH = 120  # columns of train.log
-FILE_WIDTH = 200  # columns where the output is no terminal
+FILE_WIDTH = 1000  # columns where the output is no terminal: no path is broken there
 REFRESH_S = 0.1  # seconds between two drawings of the progress bar
 
 
 class Screen(RichConsole):
-    """The terminal; a run goes on when it is gone, as in `mnist-train | head`.
+    """The terminal; a run goes on when it is gone, as in `mnist-train | head`, or a file is full.
 
     A notebook gets plain lines, although rich and ipykernel (by FORCE_COLOR) take it for a
     terminal: a bar that is drawn over needs a real one.
@@ -35,18 +36,25 @@ class Screen(RichConsole):
     def __init__(self, **settings: Any) -> None:
         in_notebook = "ipykernel" in sys.modules
         settings = {"force_terminal": False if in_notebook else None, **settings}
-        super().__init__(force_jupyter=False, **settings)
+        super().__init__(force_jupyter=False, emoji=False, **settings)
+        if not self.is_terminal:
+            self.width = FILE_WIDTH
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
+    def print(self, *objects: Any, **settings: Any) -> None:
+        try:
+            super().print(*objects, **settings)
+        except OSError as error:
+            self.quiet = True
+            with contextlib.suppress(OSError):
+                print(f"WARNING: what is printed is lost: {error.strerror}.", file=sys.stderr)
+
 
 def screen() -> Screen:
     """A terminal as wide as it is, or a pipe or file that cuts nothing off; text is as it is."""
-    found = Screen(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    if not found.is_terminal:
-        found.width = FILE_WIDTH
-    return found
+    return Screen(highlight=False, markup=False, soft_wrap=True)
 
 
 class Console:
@@ -58,9 +66,11 @@ class Console:
 
     def __init__(self, log: Path, *, quiet: bool = False) -> None:
         self.screen = Screen(quiet=quiet, highlight=False)
+        self.path = log
         self.file = log.open("a")
         plain: Any = {"force_terminal": False, "force_jupyter": False}  # whatever FORCE_COLOR says
-        self.log = RichConsole(file=self.file, width=LOG_WIDTH, highlight=False, **plain)
+        plain |= {"width": FILE_WIDTH, "highlight": False, "emoji": False}
+        self.log = RichConsole(file=self.file, **plain)
         self.bar: Progress | None = None
         self.drawn = 0.0
         self.caught = warnings.catch_warnings()
@@ -81,7 +91,8 @@ class Console:
     ) -> None:
         self.end_bar()
         self.caught.__exit__(kind, value, traceback)
-        self.file.close()
+        with contextlib.suppress(OSError):  # of a full disk, which must not hide what ended the run
+            self.file.close()
 
     def _show_warning(
         self, message: object, category: type[Warning], filename: str, lineno: int, *_: object
@@ -90,8 +101,9 @@ class Console:
 
     def print(self, renderable: RenderableType = "") -> None:
         self.screen.print(renderable)
-        self.log.print(renderable)
-        self.file.flush()
+        with named(self.path):
+            self.log.print(renderable)
+            self.file.flush()
 
     def print_plain(self, text: str) -> None:
         """Print text that another program has laid out, lines as long as they are."""

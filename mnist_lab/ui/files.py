@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mnist_lab.ui.errors import Refused
+
+# What a file system answers that cannot do what it is asked for, be it a lock or a flush.
+UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def shown_path(path: Path) -> Path:
@@ -36,19 +40,45 @@ def write_atomically(
         with temporary.open("wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            synchronise(file.fileno())
         if former is not None and path.exists():
             keep(path, former)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # rather than the temporary one
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # some file systems cannot: all is written none the less
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself survives a power cut
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Have an error say which file it is about: of a full disk, Python names none."""
     try:
-        os.fsync(folder)  # the rename itself survives a power cut
-    finally:
-        os.close(folder)
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def synchronise(file: int) -> None:
+    """Bring what was written to the disk, where the file system knows how.
+
+    Raises:
+        OSError: it does, and could not.
+    """
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def keep(path: Path, former: Path) -> None:

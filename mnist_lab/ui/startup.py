@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -44,6 +45,12 @@ def import_lightning() -> None:
     # Lightning has set it. With it, every step of torch's Adam looks for NVIDIA's library on the
     # disk where there is no GPU: 0.3 to 0.5 ms, a third of a small network's step.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+
+
+def forgive_warnings() -> None:
+    """Let no warning of another package end the work, as PYTHONWARNINGS=error has it."""
+    if any(option.startswith("error") for option in sys.warnoptions):
+        warnings.simplefilter("default")
 
 
 def keep_freed_memory() -> None:

@@ -6,12 +6,16 @@ import argparse
 import contextlib
 import errno
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.signals import Interrupted, listen
+from mnist_lab.ui.startup import forgive_warnings
+
+OUTPUT = "what the command prints"
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,6 +55,8 @@ def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
 def verb(command: Callable[[Sequence[str]], object]) -> NoReturn:
     """Be the process of a verb: give its command line to `command`, and exit with its code."""
     listen()
+    forgive_warnings()
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; whatever else it names need not be there
     sys.exit(exit_code(lambda: command(sys.argv[1:])))
 
 
@@ -58,6 +64,9 @@ def exit_code(command: Callable[[], object]) -> int:
     """Run a verb; say in a line or two what ended it. 0 well, 1 failed, 2 refused, 128 + signal."""
     try:
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `mnist-train | head`: whoever reads has seen enough
+        silence(sys.stdout.fileno())
     except Refused as error:
         print(error, file=sys.stderr)
         return 2
@@ -68,8 +77,15 @@ def exit_code(command: Callable[[], object]) -> int:
         print(f"interrupted by {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno is None:  # no answer of the system's
             raise
-        print(f"{str(error.filename)[:80]}...: {error.strerror}.", file=sys.stderr)
-        return 2
+        where, is_long = str(error.filename or OUTPUT), error.errno == errno.ENAMETOOLONG
+        said = f"{where[:80]}..." if is_long else f"failed (disk): {where}"
+        print(f"{said}: {error.strerror}.", file=sys.stderr)
+        return 2 if is_long else 1
     return 0
+
+
+def silence(file: int) -> None:
+    """Have an open file lead nowhere, or Python would write to it again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), file)

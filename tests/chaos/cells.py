@@ -63,8 +63,8 @@ def cells_interrupted(tally, folder, tiny, warm, rng):
     """One kernel for all: a run and a sweep, each interrupted again and again, and resumed."""
     typed = [*tiny, "data.batch_size=16", "model.dropout=0.5"]
     for kind, command in (
-        ("run", [*typed, "model.width=256", "trainer.max_epochs=40"]),
-        ("sweep", ["-m", *typed, "seed=0,1,2", "trainer.max_epochs=100"]),
+        ("run", [*typed, "model.width=256", f"trainer.max_epochs={tally.length(40)}"]),
+        ("sweep", ["-m", *typed, "seed=0,1,2", f"trainer.max_epochs={tally.length(100)}"]),
     ):
         home, alone = folder / f"cells_{kind}", folder / f"cells_{kind}_alone"
         home.mkdir()

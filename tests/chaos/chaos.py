@@ -35,7 +35,8 @@ class Tally:
     """The rows of the table.
 
     Attributes:
-        share: of the full number of times that each fault is tried.
+        share: of the full number of times that each fault is tried. Below 1 it is a test among
+            others, beside which seconds say nothing: they are not judged.
     """
 
     def __init__(self, share):
@@ -45,9 +46,14 @@ class Tally:
     def times(self, number):
         return max(2, round(self.share * number))
 
+    def length(self, number):
+        """Of what is disturbed, in epochs or seconds: shorter where few faults come."""
+        return number if self.share > 0.2 else round(number / 4)
+
     def add(self, fault, outcomes, limit_s=None):
         """Note a fault's outcomes: whether the promise held, and the seconds of the answer."""
         assert outcomes, fault
+        limit_s = limit_s if self.share == 1 else None
         held = sum(good and (limit_s is None or seconds <= limit_s) for good, seconds in outcomes)
         slowest = f"{max(seconds for _, seconds in outcomes):.2f} s" if limit_s else "-"
         promised = f"{limit_s} s" if limit_s else "-"

@@ -24,7 +24,7 @@ from mnist_lab.run.directory import is_held
 from mnist_lab.settings.groups import EXTRAS
 from mnist_lab.sweep.record import job_state
 
-GRID = ["model.width=8,32", "optimizer=sgd,adam", "seed=0,1,2", "trainer.max_epochs=600"]
+GRID = ["model.width=8,32", "optimizer=sgd,adam", "seed=0,1,2"]
 POOL = ["hydra/launcher=pool", "hydra.launcher.slots=2"]
 STOPPED = {"finished", "interrupted", "pending"}
 BEGUN = ("running", "finished")
@@ -41,41 +41,50 @@ def same_results(sweep, alone):
 
 def sweeps_disturbed(tally, folder, tiny, warm, rng):
     """Signals to sweeps in a pool, each of which is resumed until it ends."""
-    typed = ["-m", *tiny, *GRID, *POOL]
+    typed = ["-m", *tiny, *GRID, *POOL, f"trainer.max_epochs={tally.length(600)}"]
     (folder / "alone").mkdir()
     ended = warm.run(TRAIN, *typed, cwd=folder / "alone")
     assert ended.code == 0, ended.stderr + ended.stdout
     alone = only_sweep(folder / "alone")
-    for promise, times, signums in (
+    for kind, promise, times, signums in (
         (
+            "signals",
             "a signal to a sweep (kill -9, SIGTERM, Ctrl-C): it ends as it should",
             30,
             (signal.SIGKILL, signal.SIGTERM, signal.SIGINT),
         ),
         (
+            "batch system",
             "USR1 or USR2 to a sweep, also under Slurm: exit 138 or 140, every job interrupted "
             "or as it was, nothing requeued",
             20,
             (signal.SIGUSR1, signal.SIGUSR2),
         ),
     ):
-        home = folder / f"sweep_{signums[0].name}"
+        home = folder / f"sweep_{kind.replace(' ', '_')}"
         home.mkdir()
         outcomes, refusals = sweep_disturbed(
-            typed, signums, tally.times(times), home=home, warm=warm, rng=rng
+            typed,
+            signums,
+            tally.times(times),
+            every_s=tally.length(8),
+            home=home,
+            warm=warm,
+            rng=rng,
         )
-        tally.add("a second resume of a sweep that runs: exit 2, and by whom held", refusals, 2)
+        if refusals:
+            tally.add("a second resume of a sweep that runs: exit 2, and by whom held", refusals, 2)
         tally.add(promise, outcomes, 10)
         path = only_sweep(home)
         tally.add(
-            "... each job's weights and rows equal an undisturbed sweep's",
+            f"... each job's weights and rows equal an undisturbed sweep's ({kind})",
             same_results(path, alone),
         )
         tables = [comparison(warm, sweep, folder) for sweep in (path, alone)]
-        tally.add("... and so does mnist-compare's table", [(tables[0] == tables[1], 0)])
+        tally.add(f"... and so does mnist-compare's table ({kind})", [(tables[0] == tables[1], 0)])
 
 
-def sweep_disturbed(typed, signums, times, *, home, warm, rng):
+def sweep_disturbed(typed, signums, times, *, every_s, home, warm, rng):
     """The outcomes of the signals, and those of asking for a sweep that another process has."""
 
     def begun(module, *args):
@@ -89,8 +98,10 @@ def sweep_disturbed(typed, signums, times, *, home, warm, rng):
     path = only_sweep(home)
     outcomes, refusals = [], []
     while len(outcomes) < times:
-        time.sleep(rng.uniform(0.3, 8))
-        if len(refusals) < 5 and is_held(path):
+        if rng.random() < 0.5:  # the others come while it is being set up, on a busy machine
+            wait_for(lambda held=process: trains(path) or not process_lives(held), process)
+        time.sleep(rng.uniform(0.3, every_s))
+        if signal.SIGKILL in signums and len(refusals) < 5 and is_held(path):
             began = time.monotonic()
             ended = run_cold("-m", RESUME, str(path), cwd=home)
             if process_lives(process):
@@ -99,17 +110,25 @@ def sweep_disturbed(typed, signums, times, *, home, warm, rng):
         signum = rng.choice(signums)
         began = time.monotonic()
         process.send(signum)
-        code = process.wait().code
-        seconds = time.monotonic() - began
+        ended = process.wait()
+        code, seconds = ended.code, time.monotonic() - began
         if code == 0:  # it was faster
             return outcomes, refusals
         good = code == (-signum if signum == signal.SIGKILL else 128 + signum)
+        states = {job.name: job_state(job) for job in job_paths(path)}
         if signal.SIGKILL not in signums:
-            good = good and {job_state(job) for job in job_paths(path)} <= STOPPED
-        outcomes.append((good and checkpoints_load(path) and nothing_of_slurm(home), seconds))
+            good = good and {*states.values()} <= STOPPED
+        good = good and checkpoints_load(path) and nothing_of_slurm(home)
+        if not good:
+            print(f"{signum.name}: {ended}\n{states}")
+        outcomes.append((good, seconds))
         process = begun(RESUME, str(path))
     assert process.wait().code == 0, path
     return outcomes, refusals
+
+
+def trains(sweep):
+    return any(job_state(job) == "running" for job in job_paths(sweep))
 
 
 def comparison(warm, sweep, folder):
@@ -127,7 +146,7 @@ def submitit_stopped(tally, folder, tiny, warm, rng):
     if find_spec(EXTRAS["slurm"]) is None:
         tally.leave_out(promise, "needs pip install 'mnist_lab[slurm]'")
         return
-    typed = ["-m", *tiny, "data.batch_size=16", "trainer.max_epochs=400", "seed=0,1"]
+    typed = ["-m", *tiny, "model.width=64", f"trainer.max_epochs={tally.length(1000)}", "seed=0,1"]
     for name in ("submitit_alone", "submitit"):
         (folder / name).mkdir()
     ended = warm.run(TRAIN, *typed, cwd=folder / "submitit_alone")

@@ -109,7 +109,7 @@ def runs_disturbed(tally, folder, tiny, warm, rng):
 
 def run_disturbed(fault, tally, home, tiny, warm, rng):
     typed = [*tiny, "model.width=256", "model.dropout=0.5", "data.batch_size=16"]
-    typed.append(f"trainer.max_epochs={fault.max_epochs}")
+    typed.append(f"trainer.max_epochs={tally.length(fault.max_epochs)}")
     (home / "whole").mkdir(parents=True)
     part = home / "part"
     part.mkdir()
@@ -164,8 +164,8 @@ def disturb(fault, process, path, rng):
         time.sleep(rng.uniform(0, 0.01))
         began = time.monotonic()
         process.send(signum)
-    code = process.wait().code
-    seconds = time.monotonic() - began
+    ended = process.wait()
+    code, seconds = ended.code, time.monotonic() - began
     state = job_state(path)
     if state == "finished":
         return None
@@ -175,13 +175,16 @@ def disturb(fault, process, path, rng):
         good = code == 128 + signum
     else:
         good = code == 128 + signum and state in ("pending", "interrupted")
-    return good and checkpoints_load(path), seconds
+    good = good and checkpoints_load(path)
+    if not good:
+        print(f"{signum.name}: {ended}\n{state}")
+    return good, seconds
 
 
 def project_moved(tally, folder, warm, rng):
     """A project that is renamed whenever its run was stopped."""
     typed = ["data=idx_folder", "data.root=data", "threads=1", "trainer=cpu", "model.width=256"]
-    typed += ["data.batch_size=16", "trainer.max_epochs=40"]
+    typed += ["data.batch_size=16", f"trainer.max_epochs={tally.length(40)}"]
     for name in ("left", "project"):
         shutil.copytree(folder / "data", folder / name / "data")
     project = folder / "project"
