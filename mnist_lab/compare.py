@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.study.comparison import Study, study
 from mnist_lab.study.listing import lines, listing
+from mnist_lab.study.looks import remember, warning
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
 from mnist_lab.study.results import read_results
 from mnist_lab.ui.console import screen
@@ -22,6 +24,7 @@ examples:
   mnist-compare SWEEP_DIR --filter optimizer=adam,rmsprop --filter max_epochs=20
   mnist-compare SWEEP_DIR --by optimizer          one row for each optimizer, over all else
   mnist-compare outputs --metric val/loss --format csv > runs.csv
+  mnist-compare SWEEP_DIR --html report.html      one file to look at and to send
   mnist-compare outputs --list                    all runs and sweeps: state, size, date
   rm -r RUN_DIR/checkpoints                       drops a network, and keeps its results
 
@@ -33,6 +36,9 @@ of a metric of your own say it: --metric val/f1:max, or :min.
 The plots learning_curves.png, effects.png and cost.png go to --out; without it to DIR/comparison/
 if there is one DIR and it is no run, and for the formats csv and json nowhere.
 """
+
+Epochs = Mapping[Path, Sequence[Mapping[str, float]]]
+"""The rows of metrics.csv of each run."""
 
 
 def main() -> None:
@@ -69,6 +75,12 @@ def compare_command(args: Sequence[str]) -> None:
         "--by", metavar="KEY,...", help="a row for each value of these, averaged over the others"
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="(table)")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="a report that opens in a browser, without a network (needs the extra report)",
+    )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the plots go")
     parser.add_argument(
         "--list", action="store_true", help="instead: all runs and sweeps, state, size and date"
@@ -76,7 +88,14 @@ def compare_command(args: Sequence[str]) -> None:
     options = parser.parsed(args)
 
     if options.list:
-        ranks = (options.metric, options.baseline, options.filter, options.by, options.out)
+        ranks = (
+            options.metric,
+            options.baseline,
+            options.filter,
+            options.by,
+            options.out,
+            options.html,
+        )
         if any(ranks) or options.format != "table":
             raise Refused("--list: compares nothing; no other option goes with it.")
         for line in lines(listing(options.folders)):
@@ -90,6 +109,12 @@ def compare_command(args: Sequence[str]) -> None:
         where=options.filter,
         baseline=options.baseline,
     )
+    whole = not options.by and not options.filter
+    tested = any(comparison.p is not None for comparison in found.ranking.against)
+    if whole and (told := warning(results, metric=found.metric)):
+        found = replace(found, notes=(*found.notes, told))
+    if whole and tested:
+        remember(results, metric=found.metric)
     if options.format == "csv":
         output = csv_text(found)
     elif options.format == "json":
@@ -101,8 +126,13 @@ def compare_command(args: Sequence[str]) -> None:
         for line in (*found.notes, *map(unfinished_line, found.unfinished), *remarks):
             print(line, file=sys.stderr)
     folder = options.out or default_folder(options.folders, options.format)
-    if folder is not None and found.verdict:
-        draw_plots(found, folder, asked=options.out is not None)
+    if not found.verdict or (folder is None and options.html is None):
+        return
+    epochs = read_curves(found)
+    if options.html is not None:
+        write_report(found, epochs, options.html, remarks=remarks)
+    if folder is not None:
+        draw_plots(found, epochs, folder, asked=options.out is not None)
 
 
 def default_folder(folders: Sequence[Path], style: str) -> Path | None:
@@ -112,14 +142,8 @@ def default_folder(folders: Sequence[Path], style: str) -> Path | None:
     return folders[0] / "comparison"
 
 
-def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
-    """Draw, and name the files.
-
-    Raises:
-        Refused: the folder that the user asked for cannot be written.
-    """
-    from mnist_lab.study.plots import draw
-
+def read_curves(found: Study) -> dict[Path, list[dict[str, float]]]:
+    """metrics.csv of each run, by its directory; of one that cannot be read, it says so."""
     epochs: dict[Path, list[dict[str, float]]] = {}
     for group in (*found.groups, *found.unranked):
         for result in group.results:
@@ -127,6 +151,36 @@ def draw_plots(found: Study, folder: Path, *, asked: bool) -> None:
                 epochs[result.path] = read_epochs(result.path)
             except Refused as error:
                 print(f"{error} Its curve is not drawn.", file=sys.stderr)
+    return epochs
+
+
+def write_report(found: Study, epochs: Epochs, path: Path, *, remarks: Sequence[str]) -> None:
+    """Write the HTML file, or say what it takes.
+
+    Raises:
+        Refused: the file cannot be written.
+    """
+    from mnist_lab.study.html import EXTRA, plotly_script, write_html
+
+    script = plotly_script()
+    if script is None:
+        print(f"No report: it needs plotly; {EXTRA}", file=sys.stderr)
+        return
+    try:
+        write_html(found, epochs, path, script=script, remarks=remarks)
+    except OSError as error:
+        raise Refused(f"--html {path}: cannot be written ({error.strerror}).") from None
+    print(f"report: {path}", file=sys.stderr)
+
+
+def draw_plots(found: Study, epochs: Epochs, folder: Path, *, asked: bool) -> None:
+    """Draw, and name the files.
+
+    Raises:
+        Refused: the folder that the user asked for cannot be written.
+    """
+    from mnist_lab.study.plots import draw
+
     if folder.is_symlink() and not asked:  # a stranger's sweep must not lead out of itself
         print(f"No plots: {folder}: a symbolic link; --out FOLDER names another", file=sys.stderr)
         return

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from tiny_run import train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
-from mnist_lab.data.source import Splits
+from mnist_lab.data.splits import Splits
 from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import load_picture
 from mnist_lab.predict import predict_command

@@ -6,17 +6,11 @@ import re
 
 import numpy as np
 import pytest
+from moderated import slow_comparisons
 from scipy import stats
 
-from mnist_lab.study.statistics import (
-    LevelMean,
-    Ranking,
-    Summary,
-    difference,
-    holm,
-    main_effects,
-    summary,
-)
+from mnist_lab.study.ranking import Ranking
+from mnist_lab.study.statistics import Summary, difference, holm, summary
 from mnist_lab.study.verdict import verdict
 
 # Student (1908), Biometrika 6, p. 20: hours of sleep gained by ten patients with two drugs.
@@ -86,7 +80,7 @@ def test_difference_gives_the_published_figures_for_students_sleep_data():
 def test_difference_equals_scipys_tests(n_a: int, n_b: int):
     rng = np.random.default_rng(n_a)
     first, second = rng.normal(0.97, 0.002, n_a), rng.normal(0.971, 0.0005, n_b)
-    cases = [(runs(*second, first_seed=1), stats.ttest_ind(first, second, equal_var=False))]
+    cases = [(runs(*second, first_seed=1000), stats.ttest_ind(first, second, equal_var=False))]
     if n_a == n_b:
         shuffled = dict(reversed(runs(*second).items()))  # pairs go by seed, not by position
         cases.append((shuffled, stats.ttest_rel(first, second)))
@@ -98,14 +92,52 @@ def test_difference_equals_scipys_tests(n_a: int, n_b: int):
         assert (found.n_a, found.n_b) == (n_a, n_b)
 
 
-def test_partly_matching_seeds_are_not_paired():
-    a, b = runs(0.97, 0.98, 0.99), runs(0.96, 0.97, 0.98, 0.97)
+def test_seeds_are_paired_when_all_but_one_or_two_are_common():
+    a = runs(0.971, 0.980, 0.992, 0.985, 0.979)
+    b = {**runs(0.964, 0.972, 0.981, 0.977), 9: 0.97}
     found = difference(a, b, level=0.95)
-    assert not found.paired
-    assert found.mean == pytest.approx(0.01)
-    assert found.p == pytest.approx(
-        stats.ttest_ind([*a.values()], [*b.values()], equal_var=False).pvalue
-    )
+    expected = stats.ttest_rel([*a.values()][:4], [*b.values()][:4])
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.paired, found.n_a, found.n_b) == (True, 4, 4)
+    for other in ({**b, 8: 0.97}, runs(0.964, 0.972, first_seed=3)):  # three are not; two are left
+        assert not difference(a, other, level=0.95).paired
+
+
+def test_pairs_never_contradict_the_order_of_the_means():
+    a, b = runs(0.90, 0.91, 0.92, 0.99), runs(0.901, 0.912, 0.923, 0.90)
+    b[7] = b.pop(3)
+    found = difference(a, b, level=0.95)
+    assert found.mean > 0
+    assert not found.paired  # the three common seeds would say -0.002
+
+
+@pytest.mark.parametrize("num_images", [667, 10_000])
+def test_one_image_is_never_certain(num_images: int):
+    """The same difference in two or three runs, and no spread at all: scipy's t is infinite."""
+    for n in (2, 3):
+        for first_seed in (0, 10):
+            a = runs(*[600 / num_images] * n)
+            b = runs(*[599 / num_images] * n, first_seed=first_seed)
+            found = difference(a, b, level=0.95, num_images=num_images)
+            assert found.p > 0.01
+            # The sum of two uniform errors of one image's width has this variance.
+            error = math.sqrt(2 / 12 / n) / num_images
+            df = n - 1 if first_seed == 0 else 2 * (n - 1)
+            assert found.p == pytest.approx(2 * stats.t.sf(1 / num_images / error, df))
+    many = difference(runs(*[0.9] * 3), runs(*[0.8] * 3), level=0.95, num_images=num_images)
+    assert many.p < 0.001
+    assert summary([0.9] * 3, level=0.95, num_images=num_images).low < 0.9
+
+
+def test_rounding_alone_rarely_makes_a_difference():
+    """Equal settings whose runs differ by less than an image: of 667, in pairs of two runs."""
+    rng = np.random.default_rng(5)
+    num_trials, num_false = 2000, 0
+    for _ in range(num_trials):
+        a, b = np.round(rng.normal(0.95, 0.0003, (2, 2)) * 667) / 667
+        found = difference(runs(*a), runs(*b), level=0.95, num_images=667)
+        num_false += found.p < 0.05
+    assert num_false <= most_allowed(num_trials, 0.05)
 
 
 @pytest.mark.parametrize("first_seed", [0, 10])
@@ -159,8 +191,10 @@ def test_intervals_cover_the_true_difference_95_times_in_100(n_b: int, first_see
 
 def test_holm_on_the_standard_example():
     # Four p values, often shown (R's p.adjust agrees): the first and the last are rejected at 5 %.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []
+    adjusted, places = holm([0.01, 0.04, 0.03, 0.005])
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert places == [3, 2, 2, 4]  # 0.03 stops it, at the second place
+    assert holm([]) == ([], [])
 
 
 def test_holm_is_the_closed_bonferroni_test():
@@ -170,7 +204,7 @@ def test_holm_is_the_closed_bonferroni_test():
     expected = [
         max(min(1, len(s) * min(p_values[list(s)])) for s in sets if i in s) for i in range(7)
     ]
-    assert holm(p_values.tolist()) == pytest.approx(expected)
+    assert holm(p_values.tolist())[0] == pytest.approx(expected)
 
 
 def test_a_ranking_never_lists_a_setting_with_a_failed_run():
@@ -191,22 +225,17 @@ def test_the_ranking_adjusts_for_every_other_setting():
         "c": runs(0.960, 0.961, 0.958, 0.965),
         "d": runs(0.979, 0.980, 0.982, 0.981),
     }
-    p = {name: stats.ttest_rel([*groups["a"].values()], [*groups[name].values()]) for name in "bcd"}
+    expected = slow_comparisons(groups)
     ranking = ranked(groups, baseline="c")
     following, against_c = ranking.comparisons
     assert (following.best, following.other, following.separated) == ("a", "d", False)
     assert (against_c.best, against_c.other, against_c.separated) == ("a", "c", True)
-    for comparison in (following, against_c):
-        test = p[comparison.other]
-        interval = test.confidence_interval(1 - 0.05 / 3)
+    for comparison in ranking.against:
         gain = comparison.gain
-        assert (gain.low, gain.high) == pytest.approx((interval.low, interval.high))
-        assert gain.p == pytest.approx(test.pvalue)
+        found = (gain.mean, gain.low, gain.high, comparison.p)
+        assert found == pytest.approx(expected[comparison.other])
         assert comparison.num_comparisons == 3
-    smallest, middle, largest = sorted(test.pvalue for test in p.values())
-    adjusted = {smallest: 3 * smallest, middle: max(3 * smallest, 2 * middle)}
-    assert against_c.p == pytest.approx(adjusted[p["c"].pvalue])
-    assert following.p == pytest.approx(largest)
+    assert [c.place for c in ranking.against] == [1, 2, 3]
     assert ranking.contenders == ("a", "d")
 
     losses = {name: {seed: 1 - v for seed, v in values.items()} for name, values in groups.items()}
@@ -217,31 +246,23 @@ def test_the_ranking_adjusts_for_every_other_setting():
         ranked(groups, baseline="e")
 
 
-def test_comparisons_that_cannot_be_tested_still_count():
-    """A setting with one run might have won as well."""
+def test_a_setting_with_one_run_takes_part():
+    """By the spread of the others; it might have won as well."""
     groups = {"a": runs(0.98, 0.97, 0.99), "b": runs(0.92, 0.95, 0.95), "c": runs(0.90)}
     ranking = ranked(groups)
-    (found,) = ranking.comparisons
-    test = stats.ttest_rel([0.98, 0.97, 0.99], [0.92, 0.95, 0.95])
-    assert found.p == pytest.approx(2 * test.pvalue)
-    assert found.gain.low == pytest.approx(test.confidence_interval(0.975).low)
-    assert ranking.contenders[-1] == "c"
+    expected = slow_comparisons(groups)
+    for comparison in ranking.against:
+        gain = comparison.gain
+        found = (gain.mean, gain.low, gain.high, comparison.p)
+        assert found == pytest.approx(expected[comparison.other])
+    assert ranking.against[1].gain.n_b == 1
+    assert ranking.against[1].gain.moderated
 
 
-@pytest.mark.parametrize("spread", ["equal", "unequal"])
-def test_equal_settings_are_rarely_separated(spread: str):
-    """12 equal settings of 5 seeds: without the adjustment, 12 % and 9 % of these sweeps err."""
-    rng = np.random.default_rng(11)
-    sds = np.full(12, 0.002) if spread == "equal" else np.geomspace(0.0001, 0.01, 12)
-    num_trials, num_false, num_lost = 1200, 0, 0
-    for _ in range(num_trials):
-        table = rng.normal(0.98, sds[:, None], (12, 5))
-        groups = {str(i): runs(*row) for i, row in enumerate(table)}
-        ranking = ranked(groups, baseline="6")
-        num_false += any(comparison.separated for comparison in ranking.comparisons)
-        num_lost += "6" not in ranking.contenders
-    assert num_false <= most_allowed(num_trials, 0.05)
-    assert num_lost <= most_allowed(num_trials, 0.05)
+def test_where_there_is_no_spread_to_learn_from_nothing_is_claimed():
+    groups = {"a": runs(0.98), "b": runs(0.92), "c": runs(0.90)}
+    assert ranked(groups).contenders == ("a", "b", "c")
+    assert ranked({**groups, "a": runs(0.98, 0.97)}).contenders == ("a", "b", "c")
 
 
 def test_two_equal_settings_are_separated_one_time_in_20():
@@ -282,55 +303,61 @@ def words(
     baseline: str | None = None,
     higher_is_better: bool = True,
 ) -> list[str]:
+    """The verdict, but for what it says of more seeds."""
     ranking = ranked(groups, baseline=baseline, higher_is_better=higher_is_better)
-    return verdict(ranking, metric=metric)
+    lines = verdict(ranking, metric=metric)
+    return [line for line in lines if not line.startswith(("With ", "To separate"))]
 
 
 def test_verdict_names_a_clear_winner():
-    # 0.00304 +- 3.495 * 0.000167 / sqrt(5), where t(4) leaves 2.5 % / 2 in each tail.
-    assert words({"sgd": SGD, "adam": ADAM, "rmsprop": RMSPROP}, baseline="sgd") == [
+    groups = {"sgd": SGD, "adam": ADAM, "rmsprop": RMSPROP}
+    expected = slow_comparisons(groups)
+    near, far = (
+        f"{expected[name][0]:.4f} [{expected[name][1]:.4f}, {expected[name][2]:.4f}]"
+        for name in ("rmsprop", "sgd")
+    )
+    how = "paired by seed, Holm p < 0.0001"
+    assert words(groups, baseline="sgd") == [
         "adam is best: val/acc 0.9812 (n=5).",
-        "It beats the next, rmsprop, by 0.0030 [0.0028, 0.0033] (paired by seed, Holm p < 0.0001).",
-        "It beats the baseline, sgd, by 0.0299 [0.0294, 0.0304] (paired by seed, Holm p < 0.0001).",
-        "Intervals: 95 %, adjusted for 2 comparisons with the best.",
+        f"It beats the next, rmsprop, by {near} ({how}).",
+        f"It beats the baseline, sgd, by {far} ({how}).",
+        "Intervals: 95 %, each at its place among 2 comparisons with the best (Holm).",
+        "The best row's own interval is too good: the same runs made it the best.",
     ]
 
 
 def test_verdict_says_when_the_data_do_not_separate():
-    lines = words(
-        {
-            "w512": runs(0.9812, 0.9799, 0.9820),
-            "w128": runs(0.9810, 0.9806, 0.9804),
-            "w32": runs(0.9601, 0.9588, 0.9611),
-        },
-        baseline="w128",
-    )
-    test = stats.ttest_rel([0.9812, 0.9799, 0.9820], [0.9810, 0.9806, 0.9804])
-    interval = test.confidence_interval(0.975)
-    assert lines == [
+    groups = {
+        "w512": runs(0.9812, 0.9799, 0.9820),
+        "w128": runs(0.9810, 0.9806, 0.9804),
+        "w32": runs(0.9601, 0.9588, 0.9611),
+    }
+    _, low, high, _ = slow_comparisons(groups)["w128"]
+    assert words(groups, baseline="w128") == [
         "w512 has the highest mean: val/acc 0.9810 (n=3).",
         "The data do not separate it from the next and baseline, w128: difference 0.0004 "
-        f"[{interval.low:.4f}, {interval.high:.4f}] (paired by seed).",
+        f"[{low:.4f}, {high:.4f}] (by the spread of the whole sweep).",
         "2 of the 3 settings may be the best.",
-        "Intervals: 95 %, adjusted for 2 comparisons with the best.",
+        "Intervals: 95 %, each at its place among 2 comparisons with the best (Holm).",
+        "The best row's own interval is too good: the same runs made it the best.",
     ]
 
 
 def test_verdict_calls_best_only_what_beats_all():
     """It beats the next and the noisy third may still be better; p is shown with two digits."""
     groups = {
-        "a": runs(0.975, 0.977, 0.974),
-        "b": runs(0.970, 0.971, 0.970),
+        "a": runs(0.9751, 0.9770, 0.9742),
+        "b": runs(0.9651, 0.9669, 0.9643),
         "noisy": runs(0.999, 0.920, 0.960),
     }
-    test = stats.ttest_rel([*groups["a"].values()], [*groups["b"].values()])
-    low, high = test.confidence_interval(0.975)
+    _, low, high, p = slow_comparisons(groups)["b"]
     assert words(groups) == [
-        "a has the highest mean: val/acc 0.9753 (n=3).",
-        f"It beats the next, b, by 0.0050 [{low:.4f}, {high:.4f}] "
-        f"(paired by seed, Holm p = {2 * test.pvalue:.2g}).",
+        "a has the highest mean: val/acc 0.9754 (n=3).",
+        f"It beats the next, b, by 0.0100 [{low:.4f}, {high:.4f}] "
+        f"(paired by seed, Holm p = {p:.2g}).",
         "2 of the 3 settings may be the best.",
-        "Intervals: 95 %, adjusted for 2 comparisons with the best.",
+        "Intervals: 95 %, each at its place among 2 comparisons with the best (Holm).",
+        "The best row's own interval is too good: the same runs made it the best.",
     ]
 
 
@@ -384,7 +411,7 @@ def test_verdict_reports_settings_that_cannot_be_ranked():
         "lr=10": {},
     }
     failed = [
-        "lr=1 (the baseline) is not ranked: 2 of 3 runs have no finite val/acc.",
+        "lr=1 (the baseline) is not ranked: 2 of 3 seeds have no finite val/acc.",
         "lr=10 is not ranked: no runs.",
     ]
     assert words(groups, baseline="lr=1") == [
@@ -419,80 +446,3 @@ def test_words_interval_and_p_never_contradict_each_other(scale: float):
                 p = re.search(r"Holm p [=<] ([\d.e-]+)", line)
                 assert (p is not None and float(p[1]) <= 0.05) == (word == "beats")
     assert min(seen.values()) > 50
-
-
-# --- factors ---
-
-
-def test_main_effects_of_a_balanced_grid():
-    rows = [
-        ({"optimizer": o, "width": w, "epochs": 5}, 0.9 + 0.01 * (o == "adam") + w / 10000 + noise)
-        for o in ("sgd", "adam")
-        for w in (100, 200, 300)
-        for noise in (-0.002, 0.002)
-    ]
-    effects = main_effects(rows)
-    assert list(effects) == ["optimizer", "width"]  # epochs does not vary
-    assert effects["optimizer"].levels == {
-        "sgd": LevelMean(pytest.approx(0.92), 6),
-        "adam": LevelMean(pytest.approx(0.93), 6),
-    }
-    assert [(w, m.mean, m.n) for w, m in effects["width"].levels.items()] == [
-        (100, pytest.approx(0.915), 4),
-        (200, pytest.approx(0.925), 4),
-        (300, pytest.approx(0.935), 4),
-    ]
-    assert all(effect.balanced and not effect.num_left_out for effect in effects.values())
-
-
-def test_main_effects_compare_levels_on_equal_terms():
-    """Adam ran more often and at the better width: plain means would credit that to Adam."""
-    rows = [
-        ({"optimizer": "sgd", "width": 128}, 0.90),
-        ({"optimizer": "sgd", "width": 512}, 0.94),
-        ({"optimizer": "adam", "width": 128}, 0.91),
-        ({"optimizer": "adam", "width": 512}, 0.94),
-        ({"optimizer": "adam", "width": 512}, 0.96),
-        ({"optimizer": "adam", "width": 512}, 0.95),
-        ({"optimizer": "adam", "width": 2048}, 0.99),
-    ]
-    effects = main_effects(rows)
-    assert effects["optimizer"].levels == {
-        "sgd": LevelMean(pytest.approx(0.92), 2),
-        "adam": LevelMean(pytest.approx(0.93), 4),
-    }
-    assert (effects["optimizer"].balanced, effects["optimizer"].num_left_out) == (False, 1)
-    # sgd lacks width 2048, so only adam tells of the width.
-    assert [m.mean for m in effects["width"].levels.values()] == pytest.approx([0.91, 0.95, 0.99])
-    assert effects["width"].num_left_out == 2
-    # As many runs at every level and none left out, but not in every cell.
-    uneven = main_effects([*rows[:4], rows[0], rows[3]])
-    assert not uneven["optimizer"].balanced
-    assert uneven["optimizer"].num_left_out == 0
-
-
-def test_main_effects_of_failed_runs_and_nested_factors():
-    failed = main_effects(
-        [
-            ({"lr": 0.1, "model": "mlp"}, 0.97),
-            ({"lr": 1.0, "model": "mlp"}, math.nan),
-            ({"lr": 0.1, "model": "cnn"}, 0.99),
-            ({"lr": 1.0, "model": "cnn"}, 0.98),
-        ]
-    )
-    assert failed["lr"].levels == {0.1: LevelMean(0.99, 1), 1.0: LevelMean(0.98, 1)}
-    assert (failed["lr"].balanced, failed["lr"].num_left_out) == (False, 2)
-    nested = main_effects(
-        [
-            ({"model": "mlp", "width": 128}, 0.96),
-            ({"model": "mlp", "width": 512}, 0.98),
-            ({"model": "cnn"}, 0.99),
-        ]
-    )
-    assert nested["width"].levels == {128: LevelMean(0.96, 1), 512: LevelMean(0.98, 1)}
-    assert nested["width"].balanced
-    assert nested["model"].levels == {"mlp": LevelMean(None, 0), "cnn": LevelMean(None, 0)}
-    assert nested["model"].num_left_out == 3
-
-
-# --- one run's answers ---

@@ -16,14 +16,17 @@ from conftest import NUM_TEST, NUM_TRAIN, validation_rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
+from mnist_lab.data.datamodule import EVAL_BATCH_SIZE, scale
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.layers import FlattenPixels
+from mnist_lab.models.mlp import MLP
 from mnist_lab.optim.optimizers import RMSprop
 from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import read_epochs, read_metrics, read_state, read_status
+from mnist_lab.run.predictions import read_predictions
+from mnist_lab.settings.build import build
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Failed
 
@@ -89,7 +92,7 @@ def test_the_directory_is_as_the_contract_says(run_dir):
     names = {path.name for path in run_dir.iterdir()}
     assert names >= {
         *("config.yaml", "status.json", "metrics.json", "metrics.csv"),
-        *("checkpoints", "tensorboard", "train.log"),
+        *("checkpoints", "tensorboard", "train.log", "predictions.npz"),
     }
     names = {path.name for path in (run_dir / "checkpoints").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
@@ -136,6 +139,29 @@ def test_metrics_json_is_flat_and_complete(run_dir):
     assert metrics["torch_version"] == torch.__version__.partition("+")[0]
     assert metrics["python_version"] == ".".join(map(str, sys.version_info[:3]))
     assert 0 < metrics["seconds"] < 300
+
+
+def test_predictions_are_those_of_the_last_checkpoint(run_dir):
+    """Image by image, with the labels, the counts of metrics.json and the identity of the split."""
+    metrics, config = read_metrics(run_dir), read_config(run_dir)
+    data = build(config["data"], seed=config["seed"])
+    model = MLP.load_from_checkpoint(run_dir / "checkpoints/last.ckpt").eval()
+    for split in ("val", "test"):
+        found = read_predictions(run_dir, split)
+        images, labels = data.splits[split]
+        with torch.no_grad():
+            predicted = model(scale(images)).argmax(1)
+        assert found.predicted.tolist() == predicted.tolist()
+        assert found.labels.tolist() == labels.tolist()
+        assert metrics[f"{split}/num_images"] == len(labels)
+        assert metrics[f"{split}/num_correct"] == int((predicted == labels).sum())
+        assert found.identity.startswith(f"{data.sha256} {split}")
+    assert metrics["train/num_images"] == data.num_train
+    assert metrics["train/num_correct"] / data.num_train == pytest.approx(
+        metrics["train/acc_eval"], abs=6e-7
+    )
+    assert read_predictions(run_dir, "val").identity.endswith(f" val {data.num_val} split_seed 0")
+    assert read_predictions(run_dir / "checkpoints", "val") is None  # as in runs of before
 
 
 def test_metrics_json_equals_what_the_checkpoints_give(run_dir, data_dir):

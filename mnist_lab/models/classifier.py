@@ -109,18 +109,19 @@ class Classifier(LightningModule, ABC):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def validation_step(self, batch: AnyBatch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
         images, labels = batch
         logits = self(images)
         self.eval_loss.update(F.cross_entropy(logits, labels), len(labels))
         self.eval_acc.update(logits, labels)
         self.metrics.update(logits, labels)
+        return {"logits": logits}
 
     def on_validation_epoch_end(self) -> None:
         self.log_evaluation("val")
 
-    def test_step(self, batch: AnyBatch, batch_idx: int) -> None:
-        self.validation_step(batch, batch_idx)
+    def test_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, Tensor]:
+        return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         self.log_evaluation("test")

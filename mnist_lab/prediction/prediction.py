@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_lab.data.source import Splits
+from mnist_lab.data.splits import Splits
 from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import PictureError, load_picture
 from mnist_lab.ui.console import printable

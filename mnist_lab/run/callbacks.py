@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
@@ -68,6 +70,32 @@ class ProgressBar(Callback):
             means = module.running_means
             loss, acc = means.loss.compute(), means.acc.compute()
             self.console.draw_bar(batch_idx + 1, f"loss {loss:.4f} acc {100 * acc:.2f} %")
+
+
+class Answered(Callback):
+    """Keeps what the network answered to the images of the last split that was evaluated."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[torch.Tensor, torch.Tensor]] = []  # predictions, labels
+
+    def on_test_epoch_start(self, *_: Any) -> None:
+        self.batches = []
+
+    def on_test_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        del trainer, module
+        if isinstance(outputs, Mapping) and "logits" in outputs:  # a module may have its own step
+            self.batches.append((outputs["logits"].argmax(1), batch[1]))
+
+    def take(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted classes and labels (n,), in the order of the split."""
+        columns = zip(*self.batches, strict=True) if self.batches else ((), ())
+        predicted, labels = (
+            torch.cat(column).to("cpu", torch.uint8).numpy() if column else np.empty(0, np.uint8)
+            for column in columns
+        )
+        return predicted, labels
 
 
 class Record(Checkpoint):

@@ -13,6 +13,7 @@ from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import read_bytes, refuse_ways_out
 
 MAX_CONFIG_BYTES = 256 << 10  # of a config.yaml, which has 3 kB
+MAX_DEPTH = 1000  # levels of nested YAML at most that libyaml is given
 
 # What every stored configuration has, whatever the choices of its run.
 REQUIRED = {
@@ -63,7 +64,7 @@ def stored_config(path: Path) -> dict[str, Any]:
         events = yaml.parse(text, yaml.SafeLoader) if "&" in text else ()
         if any(isinstance(event, yaml.AliasEvent) for event in events):
             raise ValueError("it has aliases: a few lines of them can stand for billions")
-        config = yaml.safe_load(text)
+        config = load_yaml(text)
     except FileNotFoundError:
         raise Refused(f"{path}: no run directory (it has no config.yaml).") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -73,6 +74,24 @@ def stored_config(path: Path) -> dict[str, Any]:
         raise Refused(f"{file}: holds no settings.")
     refuse_interpolations(config, file)
     return config
+
+
+def load_yaml(text: str) -> Any:
+    """Read safe YAML, by libyaml where it is there and the text is no trap: eight times as fast.
+
+    libyaml's loader goes as deep as the text is nested, and a stack that is too deep kills the
+    process where Python's own loader raises. A level takes a bracket or a column of a line.
+    """
+    import yaml
+
+    deepest = text.count("[") + text.count("{") + max(map(len, text.splitlines()), default=0)
+    trap = deepest > MAX_DEPTH or not yaml.__with_libyaml__
+    loader = yaml.SafeLoader if trap else yaml.CSafeLoader
+    reader = loader(text)
+    try:
+        return reader.get_single_data()
+    finally:
+        reader.dispose()
 
 
 def refuse_interpolations(value: object, file: Path) -> None:

@@ -25,7 +25,7 @@ from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import settled
 from mnist_lab.models.means import RunningMeans
-from mnist_lab.run.callbacks import ProgressBar, Record, SeedEpochs, StopOnSignal
+from mnist_lab.run.callbacks import Answered, ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.run.checkpoints import AtomicCheckpointIO
 from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.device import INSTEAD, asked_of, departures, device_name, granted
@@ -102,7 +102,7 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
             )
 
 
-def build_model(config: Config, metrics: Mapping[str, Metric]) -> Classifier:
+def build_model(config: Config, metrics: Mapping[str, Metric] | None = None) -> Classifier:
     """Build the network with the first weights that its seed gives."""
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
@@ -146,7 +146,7 @@ def train(
                 with session(run.path, config) as board:
                     parts = build_parts(config, run, console, board)
                     fit(parts, console, checkpoint)
-                    metrics = record(config, run, parts, measure(parts, run, console), code)
+                    metrics = record(config, run, parts, measure(config, parts, run, console), code)
                 run.write_status("finished", epoch=metrics["epochs"])
                 console.print()
                 console.print(result_table(metrics, shown_path(run.path)))
@@ -201,6 +201,7 @@ class Parts:
     trainer: Trainer
     summary: ModelSummary
     recorder: Record
+    answered: Answered
     board: SummaryWriter
     loggers: list[Logger]
 
@@ -215,6 +216,7 @@ def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter
         model.double()  # Lightning does so after it has read a checkpoint's weights, into 32 bits
     run.write_status("running", data=data.source.name, data_sha256=data.sha256)
     recorder = Record(run, console, board)
+    answered = Answered()
     settings = {**trainer_defaults(), **config["trainer"]}
     if not data.num_val:
         settings["limit_val_batches"] = 0
@@ -227,6 +229,7 @@ def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter
             ProgressBar(console),
             *extras["callbacks"].values(),
             recorder,
+            answered,
         ],
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # no scheduler's variables
         default_root_dir=run.path,
@@ -250,7 +253,7 @@ def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter
     trainer.fit_loop.epoch_loop = FastEpochLoop(
         trainer, every_batch=(RunningMeans, StopOnSignal, ProgressBar), say=say
     )
-    return Parts(data, model, trainer, summary, recorder, board, loggers)
+    return Parts(data, model, trainer, summary, recorder, answered, board, loggers)
 
 
 def trainer_defaults() -> dict[str, Any]:

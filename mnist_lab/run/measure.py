@@ -11,6 +11,7 @@ from mnist_lab.run.checkpoints import read_run_checkpoint
 from mnist_lab.run.code import Code, installed_version
 from mnist_lab.run.device import asked_of, device_name
 from mnist_lab.run.directory import read_epochs
+from mnist_lab.run.predictions import Predictions, split_identity, write_predictions
 from mnist_lab.run.tensorboard import write_final
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
@@ -22,21 +23,30 @@ if TYPE_CHECKING:
     from mnist_lab.ui.console import Console
 
 
-def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
+def measure(config: dict[str, Any], parts: Parts, run: Run, console: Console) -> dict[str, float]:
     """The metrics of the last epoch's weights, and what the best epoch's answer to the test split.
 
     Losses in nats, accuracies 0..1; `gap` is the accuracy on the training images, dropout off, less
-    that on the test images.
+    that on the test images. What the last epoch's weights answered goes to predictions.npz.
     """
     console.start_bar("testing", 0)
     parts.trainer.loggers = []  # each split is read as if it were the test split
     last_epoch = read_epochs(run.path)[-1]
     metrics = {k: v for k, v in last_epoch.items() if k.startswith(("train/", "val/"))}
+    found: dict[str, Predictions] = {}
     test = evaluate(parts, "test")
+    found |= answers(config, parts, "test")
     train = evaluate(parts, "train")
-    if parts.data.num_val and "val/acc" not in metrics and parts.trainer.limit_val_batches == 1.0:
+    found |= answers(config, parts, "train")
+    if parts.data.num_val and parts.trainer.limit_val_batches == 1.0:
         val = evaluate(parts, "val")  # of these weights: that of an earlier epoch is another's
+        found |= answers(config, parts, "val")
         metrics |= {f"val/{name}": value for name, value in val.items()}
+    for split, predictions in found.items():
+        metrics[f"{split}/num_images"] = predictions.correct.size
+        metrics[f"{split}/num_correct"] = int(predictions.correct.sum())
+    found.pop("train", None)
+    write_predictions(run.path, found)
     metrics |= {f"test/{name}": value for name, value in test.items()}
     metrics |= {f"train/{name}_eval": value for name, value in train.items()}
     metrics["gap"] = train["acc"] - test["acc"]
@@ -48,6 +58,21 @@ def measure(parts: Parts, run: Run, console: Console) -> dict[str, float]:
             metrics["test/acc_best"] = best["acc"]
     console.end_bar()
     return metrics
+
+
+def answers(config: dict[str, Any], parts: Parts, split: str) -> dict[str, Predictions]:
+    """What was answered to the split that has just been evaluated, under its name.
+
+    Empty where not every image was asked.
+    """
+    data, node = parts.data, config["data"]
+    predicted, labels = parts.answered.take()
+    if not len(labels) or len(labels) != len(data.splits[split][1]):
+        return {}
+    by = "end" if node["split_seed"] is None else f"split_seed {node['split_seed']}"
+    by = f"seed {config['seed']}" if node["shuffle_split"] else by
+    identity = split_identity(split, sha256=data.sha256, num_val=data.num_val, drawn_by=by)
+    return {split: Predictions(predicted, labels, identity)}
 
 
 def evaluate_best(

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.inspection import are_among
-from mnist_lab.data.source import Source, Splits
+from mnist_lab.data.source import Source
+from mnist_lab.data.splits import Splits
 from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import read_epochs, read_state, read_status
 from mnist_lab.run.images import data_module, own_images, source_of

@@ -93,6 +93,7 @@ def write_session_end(run_dir: Path, status: str) -> None:
 def write_final(writer: SummaryWriter, metrics: Mapping[str, Any]) -> None:
     """Add the metrics that only a finished run has, at its last epoch."""
     for name, value in metrics.items():
-        if name.startswith("test/") or name in ("gap", "num_params", "seconds"):
+        of_test = name.startswith("test/") and "/num_" not in name
+        if of_test or name in ("gap", "num_params", "seconds"):
             writer.add_scalar(name, value, metrics["epochs"])
     writer.add_text("data set", metrics["data"])

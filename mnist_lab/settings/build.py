@@ -74,9 +74,9 @@ class Rehearsal:
         key = json.dumps([config["model"], num_classes, config["optimizer"], config["schedule"]])
         if key not in self.built:
             with reasons(config, "optimizer"):
-                refuse_other("optimizer", located(config["optimizer"]["_target_"]))
                 network.optimizer = build(config["optimizer"])
                 optimizer = network.configure_optimizers()
+                refuse_other("optimizer", type(optimizer))
             with reasons(config, "schedule"):
                 schedule = build(config["schedule"])
                 schedule(optimizer if isinstance(schedule.func, type) else 1.0)

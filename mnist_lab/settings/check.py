@@ -45,8 +45,8 @@ BUILDABLE = frozenset(
 TORCHS = re.compile(r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*")
 
 TABLED = ("data", "model", "optimizer", "schedule", "trainer")  # of the lab's own in these
-# To a user's classes.
-OPEN = ("model", "optimizer", "schedule", "metrics", "callbacks", "logger", "data.module")
+EXTRAS = ("metrics", "callbacks", "logger")  # none or any number in these
+OPEN = ("model", "optimizer", "schedule", *EXTRAS, "data.module")  # to a user's classes
 
 
 def is_own(target: str) -> bool:
@@ -81,7 +81,7 @@ def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
             if not (value is None or isinstance(value, str)):
                 raise Refused(f"{name}={as_typed(value)}: must be the name of a choice.")
         elif name not in SETTINGS:
-            if name in OPEN and not value:
+            if name in EXTRAS and not value:
                 continue  # no metrics, no callbacks
             raise unknown(name, value)
         elif not SETTINGS[name].accepts(value):

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mnist_lab.settings.hyperparameters import Value
-from mnist_lab.settings.table import nearest
-from mnist_lab.study import statistics
+from mnist_lab.study.effects import Effect, main_effects, shares
 from mnist_lab.study.groups import (
     Group,
     as_typed,
@@ -21,17 +20,15 @@ from mnist_lab.study.groups import (
     short_name,
     varied,
 )
+from mnist_lab.study.images import new_images
+from mnist_lab.study.metric import images_behind, is_fraction, kind_of, ranking_metric
+from mnist_lab.study.ranking import Comparison, Ranking
 from mnist_lab.study.results import Result
+from mnist_lab.study.statistics import Difference
 from mnist_lab.study.verdict import verdict
 from mnist_lab.ui.errors import Refused
 
 LEVEL = 0.95  # of every interval
-METRIC = "val/acc"  # what ranks unless the user says otherwise
-FALLBACK = "train/acc_eval"  # what ranks where nothing was kept for validation
-
-# The lab's own metrics by the last part of their names. Of any other the user says it.
-HIGHER_IS_BETTER = {"acc", "acc_eval", "acc_best"}
-LOWER_IS_BETTER = {"loss", "loss_eval", "gap", "num_params", "seconds"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,11 @@ class Study:
         groups: the ranked ones, best first.
         unranked: those with a run that diverged, or without the metric.
         ranking: of the groups, by their labels; its baseline need not have any run.
+        new_images: of the comparisons that are shown, by the other setting: the difference with an
+            interval that holds for new images, and the number of images; where runs stored answers.
         verdict: the answer in words, a sentence each; empty before any run has finished.
         effects: of each setting that varies, by its full name.
+        shares: of the variance of all runs; empty unless they make a complete grid.
         unfinished: runs that have not finished, however they ended.
         notes: warnings and remarks, a line each.
     """
@@ -53,9 +53,11 @@ class Study:
     names: tuple[str, ...]
     groups: tuple[Group, ...]
     unranked: tuple[Group, ...]
-    ranking: statistics.Ranking
+    ranking: Ranking
+    new_images: Mapping[str, tuple[Difference, int]]
     verdict: tuple[str, ...]
-    effects: Mapping[str, statistics.Effect]
+    effects: Mapping[str, Effect]
+    shares: Mapping[str, float]
     unfinished: tuple[Result, ...]
     notes: tuple[str, ...]
 
@@ -111,37 +113,60 @@ def study(
     runs = {group.label: group.runs(metric) for group in groups}
     without = [label for label, values in runs.items() if not values]
     if without:
-        hint = f" --metric {FALLBACK} ranks all." if metric == METRIC else ""
-        notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.{hint}")
+        notes.append(f"Not ranked, as no run of theirs has {metric}: {', '.join(without)}.")
     runs = {label: values for label, values in runs.items() if values}
     base = baseline_label(baseline, with_settings, names)
     if base in without:
         base = None
     elif base is not None:
         runs.setdefault(base, {})
-    ranking = statistics.Ranking.of(runs, baseline=base, higher_is_better=higher, level=LEVEL)
-    words = verdict(ranking, metric=metric, percent=is_fraction(metric)) if finished else ()
+    ranking = Ranking.of(
+        runs,
+        baseline=base,
+        higher_is_better=higher,
+        level=LEVEL,
+        kind=kind_of(metric),
+        num_images=images_behind(metric, finished),
+    )
+    ranked = frozenset(ranking.order)
     labelled = {group.label: group for group in groups}
+    found_effects, found_shares = effects(
+        counted, vary, metric=metric, num_images=ranking.num_images
+    )
+    new = {
+        comparison.other: found
+        for comparison in ranking.comparisons
+        if (found := on_new_images(comparison, labelled, metric=metric))
+    }
+    percent = is_fraction(metric)
+    words = verdict(ranking, metric=metric, percent=percent, new_images=new) if finished else ()
     return Study(
         metric=metric,
         names=tuple(names),
         groups=tuple(labelled[label] for label in ranking.order),
-        unranked=tuple(group for group in groups if group.label not in ranking.order),
+        unranked=tuple(group for group in groups if group.label not in ranked),
         ranking=ranking,
+        new_images=new,
         verdict=tuple(words),
-        effects=effects(counted, vary, metric=metric),
+        effects=found_effects,
+        shares=found_shares,
         unfinished=tuple(result for result in results if result.state != "finished"),
         notes=tuple(notes),
     )
 
 
-def last_part(metric: str) -> str:
-    return metric.rpartition("/")[2]
-
-
-def is_fraction(metric: str) -> bool:
-    """Accuracies and their differences, which people read in percent."""
-    return last_part(metric) in {*HIGHER_IS_BETTER, "gap"}
+def on_new_images(
+    comparison: Comparison, groups: Mapping[str, Group], *, metric: str
+) -> tuple[Difference, int] | None:
+    """See `images.new_images`; None too where a row holds several runs of a seed."""
+    sides = {name: groups[name].results for name in (comparison.best, comparison.other)}
+    runs = {
+        name: {result.seed: result for result in results if result.seed is not None}
+        for name, results in sides.items()
+    }
+    if any(len(runs[name]) < len(results) for name, results in sides.items()):
+        return None
+    return new_images(comparison, runs, metric=metric, level=LEVEL)
 
 
 def tell_data_apart(results: Sequence[Result]) -> list[Result]:
@@ -170,40 +195,6 @@ def newest(results: Iterable[Result]) -> list[Result]:
         if key not in kept or result.updated >= kept[key].updated:
             kept[key] = result
     return [*kept.values()]
-
-
-def ranking_metric(wanted: str | None, finished: Sequence[Result]) -> tuple[str, bool, list[str]]:
-    """Choose what ranks and whether higher is better; say so where it is not validation."""
-    available = {name for result in finished for name in result.metrics}
-    if wanted is None:
-        if METRIC in available or not finished:
-            return METRIC, True, []
-        warning = (
-            "WARNING: without a validation split this ranks by the last training metrics, which "
-            "favour what overfits."
-        )
-        return FALLBACK, True, [warning]
-    metric, colon, direction = wanted.partition(":")
-    if finished and metric not in available:
-        raise Refused(f"--metric {wanted}: no finished run has it; {nearest(metric, available)}")
-    last = last_part(metric).removesuffix("_eval")
-    own = {one.directions[last] for one in finished if last in one.directions}
-    known = last_part(metric) in HIGHER_IS_BETTER | LOWER_IS_BETTER or len(own) == 1
-    if direction not in ("max", "min") and (colon or not known):
-        raise Refused(
-            f"--metric {wanted}: whether higher is better must be said; write {metric}:max or "
-            f"{metric}:min."
-        )
-    higher = own == {True} or last_part(metric) in HIGHER_IS_BETTER
-    if colon:
-        higher = direction == "max"
-    if not metric.startswith("test/"):
-        return metric, higher, []
-    warning = (
-        f"WARNING: ranked by {metric}, as asked; the best setting's value is too good, since it "
-        "was chosen by the same images."
-    )
-    return metric, higher, [warning]
 
 
 def data_notes(finished: Sequence[Result], *, metric: str) -> list[str]:
@@ -255,28 +246,26 @@ def baseline_label(
 
 
 def effects(
-    counted: Iterable[Result], vary: Sequence[str], *, metric: str
-) -> dict[str, statistics.Effect]:
-    """The effect of each setting that varies, the largest first."""
-    rows = [
-        (
-            {name: result.settings[name] for name in vary if name in result.settings},
-            math.nan if result.diverged else result.metrics[metric],
-        )
-        for result in counted
-        if result.diverged or metric in result.metrics
-    ]
-    found = statistics.main_effects(rows)
-    return dict(sorted(found.items(), key=lambda item: -effect_range(item[1])))
+    counted: Iterable[Result], vary: Sequence[str], *, metric: str, num_images: int | None
+) -> tuple[dict[str, Effect], dict[str, float]]:
+    """The effect of each setting that varies, the largest first, and the shares of the variance."""
+    rows, seeds = [], []
+    for result in counted:
+        if (result.diverged or metric in result.metrics) and result.seed is not None:
+            settings = {name: result.settings[name] for name in vary if name in result.settings}
+            rows.append((settings, math.nan if result.diverged else result.metrics[metric]))
+            seeds.append(result.seed)
+    found = main_effects(rows, seeds=seeds, level=LEVEL, num_images=num_images)
+    return dict(sorted(found.items(), key=lambda item: -effect_range(item[1]))), shares(rows)
 
 
-def effect_range(effect: statistics.Effect) -> float:
+def effect_range(effect: Effect) -> float:
     """Best level minus worst."""
     means = [level.mean for level in effect.levels.values() if level.mean is not None]
     return max(means, default=0.0) - min(means, default=0.0)
 
 
-def levels(effect: statistics.Effect) -> list[Value]:
+def levels(effect: Effect) -> list[Value]:
     """Numbers in ascending order, names with the highest mean first."""
     found: list[Any] = [*effect.levels]
     if all(isinstance(level, (int, float)) for level in found):

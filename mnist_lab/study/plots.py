@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +16,24 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodF
 from matplotlib.transforms import ScaledTranslation
 
 from mnist_lab.settings.hyperparameters import CHOICES
-from mnist_lab.study.comparison import Study, is_fraction, levels
-from mnist_lab.study.groups import Group, as_typed, short_name
-from mnist_lab.study.statistics import Effect
+from mnist_lab.study.comparison import Study, levels
+from mnist_lab.study.curves import Rows, by_epoch, means_of
+from mnist_lab.study.effects import Effect
+from mnist_lab.study.groups import as_typed, short_name
+from mnist_lab.study.metric import is_fraction
 from mnist_lab.ui.plotting import BLUE, COLORS, GREY, INK, count_epochs, save, styled, write_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = ("o", "s", "^", "D", "v", "P")  # as many as COLORS
+DOTS: list[dict[str, Any]] = [
+    {"marker": marker, "linestyle": "", "markersize": 5, "zorder": 3} for marker in MARKERS
+]
+GAP = (math.nan, math.nan)  # interrupts a line
+AT_ONCE = 50  # grey curves
 MAX_PANELS = 6
-Rows = Sequence[Mapping[str, float]]
-"""metrics.csv of one run: a row an epoch."""
+MOST_NAMED = 3  # of the settings whose curves lie below the plot
 
 
 def draw(study: Study, epochs: Mapping[Path, Rows], folder: Path) -> list[Path]:
@@ -34,16 +42,18 @@ def draw(study: Study, epochs: Mapping[Path, Rows], folder: Path) -> list[Path]:
     Args:
         epochs: of each run in the study's groups, by its directory.
     """
-    figures = {
-        "learning_curves": curves_figure(study, epochs),
-        "effects": effects_figure(study),
-        "cost": cost_figure(study),
+    drawn: dict[str, Callable[[], Figure | None]] = {
+        "learning_curves": lambda: curves_figure(study, epochs),
+        "effects": lambda: effects_figure(study),
+        "cost": lambda: cost_figure(study),
     }
-    return [
-        save(figure, folder / f"{name}.png")
-        for name, figure in figures.items()
-        if figure is not None
-    ]
+    paths = []
+    for name, draw_one in drawn.items():
+        if (figure := draw_one()) is not None:
+            paths.append(save(figure, folder / f"{name}.png"))
+        del figure
+        gc.collect()  # a figure refers to itself in a hundred places, and takes 10 MB
+    return paths
 
 
 @styled
@@ -51,7 +61,7 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     """Accuracy and loss by epoch: a line for the mean over seeds, a band from lowest to highest.
 
     The best settings have colours, the others are grey. The accuracy axis shows the range of the
-    best ones; the loss has a logarithmic axis, on which the others are seen as well.
+    best ones, and says what lies below it; the loss has a logarithmic axis.
     """
     groups = [*study.groups, *study.unranked]
     rows = [row for group in groups for r in group.results for row in epochs.get(r.path, ())]
@@ -66,31 +76,19 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     left, right = figure.subplots(1, 2)
     left.set_title(f"{words} accuracy")
     right.set(title=f"{words} loss (nats)", yscale="log")
-    lines, lowest, highest = [], math.inf, -math.inf
-    for rank, group in reversed([*enumerate(groups)]):
-        color = COLORS[rank] if rank < len(best) else GREY
-        for axes, name in ((left, "acc"), (right, "loss")):
-            curve = by_epoch(group, epochs, f"{split}/{name}")
-            means = [math.fsum(values) / len(values) for values in curve.values()]
-            if not means:
-                continue
-            style = {"color": color, "zorder": 3 if rank < len(best) else 1}
-            marker = "o" if len(means) == 1 else None
-            width = 1.8 if rank < len(best) else 0.8
-            axes.plot([*curve], means, marker=marker, linewidth=width, **style)
-            if rank < len(best):
-                low, high = map(min, curve.values()), map(max, curve.values())
-                axes.fill_between([*curve], [*low], [*high], alpha=0.15, linewidth=0, **style)
-                if name == "acc":
-                    lowest, highest = min(lowest, *means), max(highest, *means)
-        if rank < len(best):
-            lines.append(Line2D([], [], color=color, label=f"{rank + 1}. {group.label}"))
-    lines.reverse()
+    for axes, name in ((left, f"{split}/acc"), (right, f"{split}/loss")):
+        others = [means_of(group, epochs, name) for group in groups[len(best) :]]
+        grey_curves(axes, [curve for curve in others if curve])
+        for group, color in reversed([*zip(best, COLORS, strict=False)]):
+            coloured_curve(axes, by_epoch(group, epochs, name), color)
+    lines = [
+        Line2D([], [], color=color, label=f"{rank}. {group.label}")
+        for rank, (group, color) in enumerate(zip(best, COLORS, strict=False), start=1)
+    ]
     if len(groups) > len(best):
         lines.append(Line2D([], [], color=GREY, label=f"{len(groups) - len(best)} others"))
-    if highest > lowest:
-        margin = 0.08 * (highest - lowest)
-        left.set_ylim(lowest - margin, min(1 + margin / 2, highest + margin))
+    curves = {group.label: means_of(group, epochs, f"{split}/acc") for group in groups}
+    show_best(left, curves, best=[group.label for group in best])
     write_percent(left)
     plain_numbers(right, "y")
     for axes in (left, right):
@@ -105,14 +103,49 @@ def curves_figure(study: Study, epochs: Mapping[Path, Rows]) -> Figure | None:
     return figure
 
 
-def by_epoch(group: Group, epochs: Mapping[Path, Rows], name: str) -> dict[int, list[float]]:
-    """The finite values of a group's runs after each epoch."""
-    values = defaultdict(list)
-    for result in group.results:
-        for row in epochs.get(result.path, ()):
-            if math.isfinite(row.get(name, math.nan)) and math.isfinite(row.get("epoch", math.nan)):
-                values[int(row["epoch"])].append(row[name])
-    return dict(sorted(values.items()))
+def grey_curves(axes: Axes, curves: Sequence[Mapping[int, float]]) -> None:
+    """Many in one line that is interrupted: a thousand lines would take seconds, and one line that
+    goes everywhere 40 MB.
+    """
+    for first in range(0, len(curves), AT_ONCE):
+        some = curves[first : first + AT_ONCE]
+        x = [x for curve in some for x in (*curve, math.nan)]
+        y = [y for curve in some for y in (*curve.values(), math.nan)]
+        marker = "o" if max(map(len, some)) == 1 else ""
+        axes.plot(x, y, marker=marker, linewidth=0.8, color=GREY, zorder=1)
+
+
+def coloured_curve(axes: Axes, curve: Mapping[int, Sequence[float]], color: str) -> None:
+    if not curve:
+        return
+    means = [math.fsum(values) / len(values) for values in curve.values()]
+    marker = "o" if len(means) == 1 else ""
+    axes.plot([*curve], means, marker=marker, linewidth=1.8, color=color, zorder=3)
+    low, high = map(min, curve.values()), map(max, curve.values())
+    band: Any = {"alpha": 0.15, "linewidth": 0, "color": color, "zorder": 3}
+    axes.fill_between([*curve], [*low], [*high], **band)
+
+
+def show_best(
+    axes: Axes, curves: Mapping[str, Mapping[int, float]], *, best: Sequence[str]
+) -> None:
+    """Give an axis the range of the best curves, and name those that lie below all of it."""
+    values = [value for label in best for value in curves[label].values()]
+    lowest, highest = min(values, default=0.0), max(values, default=0.0)
+    if highest <= lowest:
+        return
+    margin = 0.08 * (highest - lowest)
+    axes.set_ylim(lowest - margin, min(1 + margin / 2, highest + margin))
+    below = [
+        label for label, curve in curves.items() if curve and max(curve.values()) < lowest - margin
+    ]
+    if below:
+        names = [textwrap.shorten(label, 44, placeholder=" ...") for label in below[:MOST_NAMED]]
+        if len(below) > MOST_NAMED:
+            names.append(f"{len(below) - MOST_NAMED} more")
+        text = "\n".join(["lower than this:", *names])
+        place: Any = {"transform": axes.transAxes, "ha": "right", "va": "bottom", "fontsize": 7}
+        axes.text(0.99, 0.02, text, color="#666666", **place)
 
 
 @styled
@@ -134,8 +167,11 @@ def effects_figure(study: Study) -> Figure | None:
     panels[0].set_ylabel(study.metric)
     if is_fraction(study.metric):
         write_percent(panels[0])
+    title = f"{study.metric}: mean over the other settings (blue), and each setting (grey)"
+    if any(effect.depends for _, effect in shown_effects):
+        title += "\nhollow: a mean of what differs from place to place, so look at the grey ones"
     figure.suptitle(
-        f"{study.metric}: mean at each level over the other settings (blue), and each row (grey)",
+        title,
         x=0.01,
         ha="left",
         fontsize=10,
@@ -153,12 +189,16 @@ def effect_panel(axes: Axes, name: str, effect: Effect, study: Study) -> None:
         axes.plot(places, spots, "o", color=GREY, markersize=3.5, zorder=2)
     points = [(x, effect.levels[level].mean) for x, level in enumerate(levels(effect))]
     known = [(x, mean) for x, mean in points if mean is not None]
-    axes.plot(*zip(*known, strict=True), "o-" if numeric else "o", color=BLUE, zorder=3)
+    style: Any = {"linestyle": "-" if numeric and not effect.depends else "", "color": BLUE}
+    if effect.depends:
+        style["markerfacecolor"] = "white"
+    axes.plot(*zip(*known, strict=True), marker="o", zorder=3, **style)
     for (x, mean), (_, following) in zip(known, [*known[1:], known[-1]], strict=True):
         text = f"{100 * mean:.2f}" if is_fraction(study.metric) else f"{mean:.3g}"
         beside = (6, -12 if numeric and following > mean else 5)  # off the line to the next
         axes.annotate(text, (x, mean), beside, textcoords="offset points", color=BLUE)
-    axes.set_title(short_name(name))
+    on = ", ".join(map(short_name, effect.depends.on)) if effect.depends else ""
+    axes.set_title(f"{short_name(name)}, depends on\n{on}" if on else short_name(name))
     names = [as_typed(level) for level in levels(effect)]
     slanted: Any = {"rotation": 30, "ha": "right"} if max(map(len, names)) > 12 else {}
     axes.set_xticks(range(len(points)), names, **slanted)
@@ -211,27 +251,34 @@ def kinds_of(study: Study) -> tuple[list[str], str]:
 
 def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> None:
     order = list(dict.fromkeys(kinds))
+    costs_of = [group.mean(cost) for group in study.groups]
     # Kinds stand beside each other, a few points apart, where all of them cost the same.
-    pairs = {(group.mean(cost), kind) for group, kind in zip(study.groups, kinds, strict=True)}
+    pairs = {*zip(costs_of, kinds, strict=True)}
     apart = 5 / 72 if len({x for x, _ in pairs}) < len(pairs) else 0
-    found = []
-    for rank, (group, kind) in enumerate(zip(study.groups, kinds, strict=True)):
-        x, values = group.mean(cost), [*group.runs(study.metric).values()]
-        if x is None:
-            continue
-        y = math.fsum(values) / len(values)
-        found.append((x, y))
-        number = order.index(kind)
+    seeds = [[*study.ranking.runs[group.label].values()] for group in study.groups]
+    rows = [
+        (x, math.fsum(values) / len(values), min(values), max(values), kind)
+        for x, values, kind in zip(costs_of, seeds, kinds, strict=True)
+        if x is not None
+    ]
+    found = [(x, y) for x, y, *_ in rows]
+    for number, kind in enumerate(order):
         aside = apart * (number - (len(order) - 1) / 2)
         place = axes.transData + ScaledTranslation(aside, 0, axes.figure.dpi_scale_trans)
         style: Any = {"color": COLORS[number], "transform": place}
-        axes.plot([x, x], [min(values), max(values)], linewidth=0.9, alpha=0.6, **style)
-        axes.plot(x, y, MARKERS[number], markersize=5, zorder=3, **style)
-        if rank == 0:
+        mine = [row for row in rows if row[-1] == kind]
+        if not mine:
+            continue
+        axes.plot(*zip(*((x, y) for x, y, *_ in mine), strict=True), **style, **DOTS[number])
+        bars = [
+            (value, at) for x, _, low, high, _ in mine for value, at in ((x, low), (x, high), GAP)
+        ]
+        axes.plot(*zip(*bars, strict=True), linewidth=0.9, alpha=0.6, **style)
+        if mine[0] is rows[0]:
             style["color"] = INK
-            axes.plot(x, y, "o", markerfacecolor="none", markersize=11, zorder=4, **style)
+            axes.plot(*found[0], "o", markerfacecolor="none", markersize=11, zorder=4, **style)
     better = max if study.ranking.higher_is_better else min
-    frontier = [better(y for other, y in found if other <= x) for x, _ in sorted(found)]
+    frontier = [*itertools.accumulate((y for _, y in sorted(found)), better)]
     axes.step([x for x, _ in sorted(found)], frontier, "--", where="post", color=GREY, zorder=1)
     costs = [x for x, _ in found]
     if costs and min(costs) > 0 and max(costs) > 10 * min(costs):
@@ -240,7 +287,7 @@ def cost_panel(axes: Axes, study: Study, kinds: Sequence[str], cost: str) -> Non
     elif cost == "num_params":
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     # What stands aside has coordinates of its own, which the axes would not make room for.
-    values = [value for group in study.groups for value in group.runs(study.metric).values()]
+    values = [value for of_group in seeds for value in of_group]
     axes.margins(x=0.07)
     axes.update_datalim([(x, y) for x in costs for y in (min(values), max(values))])
     axes.autoscale_view()

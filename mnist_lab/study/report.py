@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mnist_lab.study import statistics
-from mnist_lab.study.comparison import LEVEL, Study, is_fraction, levels
+from mnist_lab.study.comparison import LEVEL, Study, levels
+from mnist_lab.study.effect_lines import effect_rows, shares_line
 from mnist_lab.study.groups import Group, as_typed, short_name
+from mnist_lab.study.metric import header, kind_of, number
 from mnist_lab.study.results import Result
+from mnist_lab.study.statistics import Summary, summary
 from mnist_lab.ui.files import csv_table
 
 FORMATS = ("table", "csv", "json", "markdown")
@@ -19,18 +21,18 @@ TEST = "test/acc"  # shown beside whatever ranks
 PERCENT = f"{100 * LEVEL:g} %"
 
 
-def record(group: Group, study: Study) -> dict[str, Any]:
+def record(group: Group, study: Study, *, rank: int | None) -> dict[str, Any]:
     """The values of a row, as fractions, nats and seconds; None where there is none."""
     runs = group.runs(study.metric)
     num_params = group.mean("num_params")
-    summary: dict[str, Any] = {"n": 0, **dict.fromkeys(("mean", "sd", "low", "high"))}
+    row: dict[str, Any] = {"n": 0, **dict.fromkeys(("mean", "sd", "low", "high"))}
     if runs:
-        summary = dataclasses.asdict(statistics.summary(runs.values(), level=LEVEL))
+        row = dataclasses.asdict(summary_of(study, runs))
     return {
-        "rank": study.groups.index(group) + 1 if group in study.groups else None,
+        "rank": rank,
         "label": group.label,
         "settings": dict(group.settings),
-        **summary,
+        **row,
         TEST: group.mean(TEST),
         "num_params": int(num_params) if num_params and num_params.is_integer() else num_params,
         "seconds": group.mean("seconds"),
@@ -38,8 +40,19 @@ def record(group: Group, study: Study) -> dict[str, Any]:
     }
 
 
+def summary_of(study: Study, runs: Mapping[int, float]) -> Summary:
+    """Of a row; an accuracy's interval ends at 0 and 1."""
+    found = summary(runs.values(), level=LEVEL, num_images=study.ranking.num_images)
+    if kind_of(study.metric) != "accuracy" or found.low is None or found.high is None:
+        return found
+    return dataclasses.replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+
+
 def records(study: Study) -> list[dict[str, Any]]:
-    return [record(group, study) for group in (*study.groups, *study.unranked)]
+    return [
+        *(record(group, study, rank=rank) for rank, group in enumerate(study.groups, start=1)),
+        *(record(group, study, rank=None) for group in study.unranked),
+    ]
 
 
 def extra_columns(study: Study) -> list[str]:
@@ -81,7 +94,9 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
                 "other": comparison.other,
                 "p_holm": comparison.p,
                 "num_comparisons": comparison.num_comparisons,
+                "place": comparison.place,
                 "separated": comparison.separated,
+                "new_images": new_images_entry(study, comparison.other),
             }
             for comparison in study.ranking.comparisons
         ],
@@ -94,9 +109,11 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
                 ],
                 "balanced": effect.balanced,
                 "num_left_out": effect.num_left_out,
+                "depends": effect.depends and dataclasses.asdict(effect.depends),
             }
             for name, effect in study.effects.items()
         },
+        "shares": dict(study.shares),
         "unfinished": [
             {
                 "path": str(result.path),
@@ -110,6 +127,13 @@ def json_text(study: Study, remarks: Sequence[str]) -> str:
     return json.dumps(finite(whole), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def new_images_entry(study: Study, other: str) -> dict[str, Any] | None:
+    if other not in study.new_images:
+        return None
+    gain, num_images = study.new_images[other]
+    return {**dataclasses.asdict(gain), "num_images": num_images}
+
+
 def finite(value: Any) -> Any:
     """JSON knows no NaN: null in its place."""
     if isinstance(value, dict):
@@ -119,29 +143,10 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def number(metric: str, value: float | None) -> str:
-    """As a person reads it: percent, nats, parameters or seconds; the unit stands in the header."""
-    if value is None:
-        return "-"
-    if not math.isfinite(value):
-        return "diverged"
-    if metric == "num_params":
-        return f"{value:,.0f}"
-    if metric == "seconds":
-        return f"{value:.1f}"
-    return f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.4f}"
-
-
-def header(metric: str) -> str:
-    if metric == "num_params":
-        return "params"
-    return f"{metric} %" if is_fraction(metric) else metric
-
-
-def starred(study: Study) -> tuple[str, ...]:
+def starred(study: Study) -> frozenset[str]:
     """Labels of the rows that may be the best, where these are several."""
     possible = study.ranking.contenders
-    return possible if len(possible) > 1 else ()
+    return frozenset(possible if len(possible) > 1 else ())
 
 
 def table_rows(study: Study) -> list[list[str]]:
@@ -149,8 +154,9 @@ def table_rows(study: Study) -> list[list[str]]:
     metric, extra = study.metric, extra_columns(study)
     settings = [short_name(name) for name in study.names]
     rows = [["#", *settings, "n", header(metric), "sd", f"{PERCENT} interval", *map(header, extra)]]
+    stars = starred(study)
     for row in records(study):
-        star = "*" if row["label"] in starred(study) else ""
+        star = "*" if row["label"] in stars else ""
         low, high = number(metric, row["low"]), number(metric, row["high"])
         rows.append(
             [
@@ -163,26 +169,6 @@ def table_rows(study: Study) -> list[list[str]]:
                 *(number(name, row[name]) for name in extra),
             ]
         )
-    return rows
-
-
-def effect_rows(study: Study) -> list[list[str]]:
-    """A row for each setting that varies: its levels with their means, and what to beware of."""
-    unit = " %" if is_fraction(study.metric) else ""
-    rows = []
-    for name, effect in study.effects.items():
-        means = [
-            f"{as_typed(level)}: {number(study.metric, mean)}{unit}"
-            for level in levels(effect)
-            if (mean := effect.levels[level].mean) is not None
-        ]
-        if not means:
-            means = ["- (no combination of the other settings was run with all of its values)"]
-        elif effect.num_left_out:
-            means.append(f"({effect.num_left_out} runs left out: their combination lacks a value)")
-        elif not effect.balanced:
-            means.append("(not the same number of runs everywhere)")
-        rows.append([short_name(name), "   ".join(means)])
     return rows
 
 
@@ -232,5 +218,8 @@ def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str
     parts.append(listed(study.verdict) or nothing)
     if study.effects:
         title = ["effect of", f"mean {study.metric} over the other settings"]
+        if any(each.gain for effect in study.effects.values() for each in effect.levels.values()):
+            title[1] += " (against the first run's, paired by seed)"
         parts.append(table([title, *effect_rows(study)], num_left=2))
+        parts.append(shares_line(study))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.run.config import read_config
+from mnist_lab.run.config import MAX_CONFIG_BYTES, read_config
 from mnist_lab.run.directory import read_json, read_metrics, read_state, read_status
 from mnist_lab.settings.hyperparameters import Value, hyperparameters
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import read_bytes, refuse_ways_out
+
+SEED_LINE = re.compile(rb"^seed: (\d{1,18})$", re.MULTILINE)
+Known = dict[bytes, dict[str, Value]]
+"""Settings by the SHA-256 of their config.yaml without the line of the seed."""
 
 STATES = ("running", "finished", "failed", "interrupted", "crashed")
 
@@ -30,6 +36,7 @@ class Result:
         seed: None for a run that ended before it wrote its settings.
         settings: by flat name, without the seed; empty if it ended before it wrote them.
         metrics: the final ones, numbers only; empty unless it finished.
+        num_images: behind the accuracies of each split, where the run has counted them.
         digest: SHA-256 of its images, if it got as far as reading them.
         directions: of metrics of the user's own, by the last part of their names: higher is better.
     """
@@ -43,6 +50,7 @@ class Result:
     seed: int | None = None
     settings: dict[str, Value] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    num_images: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     directions: dict[str, bool] = field(default_factory=dict)
 
@@ -88,10 +96,11 @@ def read_results(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:
             paths.setdefault(path.resolve(), path)
     if not paths:
         raise Refused(f"{' '.join(map(str, folders))}: no run lies in it; mnist-train makes some.")
-    results = []
+    results: list[Result] = []
+    known: Known = {}
     for path in paths.values():
         try:
-            results.append(read_result(path))
+            results.append(read_result(path, known))
         except Refused as error:
             remarks.append(str(error))
     for parent in dict.fromkeys(path.parent for path in paths.values()):
@@ -112,8 +121,11 @@ def jobs_to_come(folder: Path) -> list[str]:
     return [f"{folder}: {num_waiting} of {len(names)} jobs have not begun."] if num_waiting else []
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path, known: Known | None = None) -> Result:
     """Read one run directory.
+
+    Args:
+        known: settings of runs that were read before; see `read_settings`.
 
     Raises:
         Refused: it is damaged, or another program's.
@@ -136,21 +148,50 @@ def read_result(path: Path) -> Result:
     )
     if state != "finished" and not (path / "config.yaml").exists():
         return result
-    settings = hyperparameters(read_config(path, to_build=False))
-    seed = settings.pop("seed", None)
-    if not isinstance(seed, int):
-        raise Refused(f"{path / 'config.yaml'}: holds no seed.")
+    settings, seed = read_settings(path, {} if known is None else known)
     stored = read_metrics(path) if state == "finished" else {}
-    metrics, directions = numbers(stored), stored.get("higher_is_better")
+    metrics, num_images = numbers(stored), {}
+    for split, name in (("val", "val/acc"), ("test", "test/acc"), ("train", "train/acc_eval")):
+        total, correct = (stored.get(f"{split}/num_{what}") for what in ("images", "correct"))
+        if isinstance(total, int) and isinstance(correct, int) and 0 <= correct <= total > 0:
+            num_images[split] = total
+            metrics[name] = correct / total  # exact, where the figure has six decimals
     if state == "finished" and not metrics:
         raise Refused(f"{path / 'metrics.json'}: holds no metrics.")
+    directions = stored.get("higher_is_better")
     return replace(
         result,
         seed=seed,
         settings=settings,
         metrics=metrics,
+        num_images=num_images,
         directions=directions if isinstance(directions, dict) else {},
     )
+
+
+def read_settings(path: Path, known: Known) -> tuple[dict[str, Value], int]:
+    """The checked settings of a run, without its seed, and that.
+
+    Runs of one setting have files that differ in the line of the seed alone: such a file is parsed
+    and checked once, and its settings are held once.
+    """
+    file = path / "config.yaml"
+    try:
+        text = read_bytes(file, max_bytes=MAX_CONFIG_BYTES)
+    except (OSError, ValueError):
+        text = b""  # read_config says what is wrong with it
+    lines = SEED_LINE.findall(text)
+    key = hashlib.sha256(SEED_LINE.sub(b"", text)).digest() if len(lines) == 1 else None
+    if key is not None and key in known:
+        refuse_ways_out(path)
+        return known[key], int(lines[0])
+    settings = hyperparameters(read_config(path, to_build=False))
+    seed = settings.pop("seed", None)
+    if not isinstance(seed, int):
+        raise Refused(f"{file}: holds no seed.")
+    if key is not None and int(lines[0]) == seed:
+        known[key] = settings
+    return settings, seed
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -160,5 +201,6 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         for name, value in metrics.items()
         if isinstance(value, (int, float))
         and not isinstance(value, bool)
+        and "/num_" not in name
         and ("/" in name or name in ("gap", "num_params", "seconds"))
     }

@@ -6,16 +6,15 @@ the value of a run that failed by its own fault, and its setting never wins.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from scipy import special
 
 # Values that agree to twelve digits are equal: the rest is rounding, not noise between seeds.
 ROUNDING = 1e-12
+MOST_UNSHARED = 2  # seeds that only one of two settings has, beside which the others still pair
 
 Runs = Mapping[int, float]  # seed -> metric, the runs of one setting
 
@@ -42,35 +41,42 @@ class Difference:
     n_a: int
     n_b: int
     paired: bool
+    moderated: bool = False  # by the spread of the whole sweep
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The best setting against another; a positive `gain` is in its favour, for losses too."""
+class Estimate:
+    """A difference of two means and how surely it is known.
 
-    best: str
-    other: str
-    gain: Difference  # its interval is adjusted for num_comparisons, its p is not
-    p: float | None  # Holm's, over num_comparisons
-    num_comparisons: int
+    Attributes:
+        error: standard error, with `df` degrees of freedom; None where the runs cannot tell.
+        n_a: runs of a, those that count; likewise `n_b`.
+    """
+
+    mean: float
+    error: float | None
+    df: float
+    n_a: int
+    n_b: int
+    paired: bool
+    moderated: bool = False
 
     @property
-    def separated(self) -> bool:
-        """Whether the adjusted interval leaves out 0; Holm's p is then below 1 - level as well."""
-        return self.gain.low is not None and self.gain.low > 0
+    def p(self) -> float | None:
+        """Two-sided, for "no difference"."""
+        if self.error is None:
+            return None
+        if not self.error:
+            return float(not self.mean)
+        return 2 * float(special.stdtr(self.df, -abs(self.mean) / self.error))
 
-
-@dataclass(frozen=True)
-class LevelMean:
-    mean: float | None  # over the other factors' combinations, each with the same weight
-    n: int  # runs behind it
-
-
-@dataclass(frozen=True)
-class Effect:
-    levels: Mapping[Hashable, LevelMean]
-    balanced: bool  # every combination has the same number of runs at every level
-    num_left_out: int  # runs in combinations that lack a level or hold a value that is not finite
+    def at(self, level: float, *, p: float | None) -> Difference:
+        """With the interval of a confidence level, and a p value that may be adjusted."""
+        low = high = None
+        if self.error is not None:
+            margin = _margin(self.error, df=self.df, level=level) if self.error else 0.0
+            low, high = self.mean - margin, self.mean + margin
+        return Difference(self.mean, low, high, p, self.n_a, self.n_b, self.paired, self.moderated)
 
 
 def check_level(level: float) -> None:
@@ -78,10 +84,19 @@ def check_level(level: float) -> None:
         raise ValueError(f"level={level}: a confidence level lies between 0 and 1, such as 0.95")
 
 
-def _spread(values: np.ndarray) -> float:
-    """Sample standard deviation, exactly 0 where only rounding tells the values apart."""
-    sd = float(values.std(ddof=1))
-    return sd if sd > ROUNDING * np.abs(values).max() else 0.0
+def rounding_variance(num_images: int | None) -> float:
+    """Variance of the error by which a share of so many images is rounded; None: not rounded.
+
+    It is a floor under every variance: that a few runs agree to an image does not make a difference
+    of one image certain.
+    """
+    return 0.0 if num_images is None else num_images**-2 / 12
+
+
+def _variance(values: np.ndarray) -> float:
+    """Sample variance, exactly 0 where only rounding tells the values apart."""
+    variance = float(values.var(ddof=1))
+    return variance if math.sqrt(variance) > ROUNDING * np.abs(values).max() else 0.0
 
 
 def _margin(standard_error: float, *, df: float, level: float) -> float:
@@ -89,7 +104,7 @@ def _margin(standard_error: float, *, df: float, level: float) -> float:
     return standard_error * -float(special.stdtrit(df, (1 - level) / 2))
 
 
-def summary(values: Iterable[float], *, level: float) -> Summary:
+def summary(values: Iterable[float], *, level: float, num_images: int | None = None) -> Summary:
     """Mean, spread and t interval of the mean. The interval isn't cut at 0 or 1.
 
     One value has no spread and no interval. With a value that is not finite the mean is NaN and the
@@ -104,189 +119,93 @@ def summary(values: Iterable[float], *, level: float) -> Summary:
     mean = float(runs.mean())
     if runs.size == 1:
         return Summary(1, mean, None, None, None)
-    sd = _spread(runs)
-    margin = _margin(sd / math.sqrt(runs.size), df=runs.size - 1, level=level)
-    return Summary(runs.size, mean, sd, mean - margin, mean + margin)
+    variance = _variance(runs)
+    error = math.sqrt((variance + rounding_variance(num_images)) / runs.size)
+    margin = _margin(error, df=runs.size - 1, level=level)
+    return Summary(runs.size, mean, math.sqrt(variance), mean - margin, mean + margin)
 
 
-def difference(a: Runs, b: Runs, *, level: float) -> Difference:
-    """Compare two settings: paired t where the seeds are the same, else Welch's t on all runs.
+def estimate(a: Runs, b: Runs, *, num_images: int | None = None) -> Estimate:
+    """Paired where all seeds, or all but one or two, are common; else Welch's of all runs.
 
-    Partly matching seeds aren't paired: dropping the others could turn the order of the means.
+    Partly matching seeds are paired only if those that remain point the way in which all runs do,
+    as no claim may contradict the order of the means.
 
     Without any noise Student's t is 0/0. Equal means then give p = 1 and the interval [0, 0].
     Different ones give p = 0 and an interval without width, from three runs on; two equal
-    differences of accuracies, which are counts, are too often chance, and get no p and no interval.
+    differences are too often chance, and get no p and no interval. With `num_images` there is
+    always some noise: that of rounding.
 
     Sources: Student (1908), Biometrika 6, p. 1; Welch (1947), Biometrika 34, p. 28.
     """
-    check_level(level)
     if not a or not b:
         raise ValueError("no difference without runs: each side needs at least one")
     first = np.array(list(a.values()), dtype=np.float64)
-    paired = a.keys() == b.keys()
-    second = np.array([b[seed] for seed in (a if paired else b)], dtype=np.float64)
-    n_a, n_b = first.size, second.size
+    second = np.array(list(b.values()), dtype=np.float64)
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        return Difference(math.nan, None, None, None, n_a, n_b, paired)
+        return Estimate(math.nan, None, 0, first.size, second.size, a.keys() == b.keys())
+    whole = _estimate(first, second, floor=2 * rounding_variance(num_images), paired=False)
+    common = [seed for seed in a if seed in b]
+    if len(a) + len(b) - 2 * len(common) > MOST_UNSHARED or (
+        len(common) < 3 and a.keys() != b.keys()
+    ):
+        return whole
+    first = np.array([a[seed] for seed in common], dtype=np.float64)
+    second = np.array([b[seed] for seed in common], dtype=np.float64)
+    paired = _estimate(first, second, floor=2 * rounding_variance(num_images), paired=True)
+    return paired if a.keys() == b.keys() or paired.mean * whole.mean > 0 else whole
+
+
+def _estimate(first: np.ndarray, second: np.ndarray, *, floor: float, paired: bool) -> Estimate:
+    """From finite runs; `floor`: variance that a difference of two runs has by rounding alone."""
+    n_a, n_b = first.size, second.size
     scale = max(np.abs(first).max(), np.abs(second).max())
     mean = float(first.mean() - second.mean())
     mean = mean if abs(mean) > ROUNDING * scale else 0.0
     fewest = min(n_a, n_b)
     if fewest == 1:
-        return Difference(mean, None, None, None, n_a, n_b, paired)
+        return Estimate(mean, None, 0, n_a, n_b, paired)
+    df = float(fewest - 1)
     if paired:
-        sd, df = float((first - second).std(ddof=1)), float(n_a - 1)
-        error = sd / math.sqrt(n_a) if sd > ROUNDING * scale else 0.0
+        variance = float((first - second).var(ddof=1))
+        variance = variance if math.sqrt(variance) > ROUNDING * scale else 0.0
+        error = math.sqrt((variance + floor) / n_a)
     else:
-        share_a, share_b = _spread(first) ** 2 / n_a, _spread(second) ** 2 / n_b
+        share_a = (_variance(first) + floor / 2) / n_a
+        share_b = (_variance(second) + floor / 2) / n_b
         error = math.sqrt(share_a + share_b)
-        if error:  # Welch-Satterthwaite, with shares of 1 so that no square underflows
-            share = share_a / (share_a + share_b)
-            df = 1 / (share**2 / (n_a - 1) + (1 - share) ** 2 / (n_b - 1))
-    if error:
-        p = 2 * float(special.stdtr(df, -abs(mean) / error))
-        margin = _margin(error, df=df, level=level)
-    elif mean and fewest == 2:
-        return Difference(mean, None, None, None, n_a, n_b, paired)
-    else:
-        p, margin = float(not mean), 0.0
-    return Difference(mean, mean - margin, mean + margin, p, n_a, n_b, paired)
+        if error:
+            df = satterthwaite(share_a, n_a - 1, share_b, n_b - 1)
+    known = error or not mean or fewest > 2
+    return Estimate(mean, error if known else None, df, n_a, n_b, paired)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values in the given order. Source: Holm (1979), Scand. J. Statist. 6, p. 65."""
-    adjusted = [1.0] * len(p_values)
-    largest = 0.0
+def satterthwaite(share_a: float, df_a: float, share_b: float, df_b: float) -> float:
+    """Degrees of freedom of the sum of two variances, with shares of 1 so that none underflows."""
+    share = share_a / (share_a + share_b)
+    return 1 / (share**2 / df_a + (1 - share) ** 2 / df_b)
+
+
+def difference(a: Runs, b: Runs, *, level: float, num_images: int | None = None) -> Difference:
+    """Compare two settings by themselves; see `estimate`."""
+    check_level(level)
+    found = estimate(a, b, num_images=num_images)
+    return found.at(level, p=found.p)
+
+
+def holm(p_values: Sequence[float], *, alpha: float = 0.05) -> tuple[list[float], list[int]]:
+    """Adjusted p values in the given order, and the place of each: how many it is adjusted for.
+
+    The smallest of m is adjusted for m, the next for m - 1, and so on up to the first that is not
+    rejected at `alpha`, whose place all that follow have. So an interval of level
+    1 - alpha / place leaves out 0 exactly where the adjusted p is below alpha.
+
+    Source: Holm (1979), Scand. J. Statist. 6, p. 65.
+    """
+    adjusted, places = [1.0] * len(p_values), [1] * len(p_values)
+    largest, place = 0.0, len(p_values)
     for step, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        place = len(p_values) - step if largest < alpha else place
         largest = max(largest, min(1.0, (len(p_values) - step) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Settings by their mean, and how far their runs tell the best from the others.
-
-    A setting with a run that isn't finite is not in `order`: ranked by its survivors it would be
-    praised for diverging. So give NaN for a run that diverged, and no value for one that never ran.
-
-    Attributes:
-        runs: of each setting, ranked or not.
-        baseline: the setting that was there before, ranked or not.
-        order: the ranked settings, best first.
-        against: the best with each other ranked setting, by rank.
-    """
-
-    runs: Mapping[str, Runs]
-    baseline: str | None
-    higher_is_better: bool
-    level: float
-    order: tuple[str, ...]
-    against: tuple[Comparison, ...]
-
-    @classmethod
-    def of(
-        cls,
-        runs: Mapping[str, Runs],
-        *,
-        baseline: str | None = None,
-        higher_is_better: bool,
-        level: float,
-    ) -> Self:
-        check_level(level)
-        if baseline is not None and baseline not in runs:
-            raise ValueError(f"baseline {baseline!r} is not among the settings: {', '.join(runs)}")
-        means = {
-            name: float(np.mean([*values.values()]))
-            for name, values in runs.items()
-            if values and np.isfinite([*values.values()]).all()
-        }
-        best, *others = sorted(means, key=means.__getitem__, reverse=higher_is_better) or [""]
-        gains = []
-        for other in others:
-            a, b = (best, other) if higher_is_better else (other, best)
-            gains.append(difference(runs[a], runs[b], level=1 - (1 - level) / len(others)))
-        adjusted = holm([1.0 if gain.p is None else gain.p for gain in gains])
-        against = tuple(
-            Comparison(best, other, gain, None if gain.p is None else p, len(others))
-            for other, gain, p in zip(others, gains, adjusted, strict=True)
-        )
-        order = (best, *others) if means else ()
-        return cls(runs, baseline, higher_is_better, level, order, against)
-
-    @property
-    def comparisons(self) -> tuple[Comparison, ...]:
-        """The best with the next and, after it, with the baseline if that is another one.
-
-        The data that name the best also judge it. So p values (Holm) and intervals (Bonferroni) are
-        adjusted for m = settings - 1 comparisons, those of the best with each other setting. Holm's
-        p is never above Bonferroni's, so it can't contradict `separated`, which goes by the
-        interval.
-
-        With a baseline chosen before looking, at most 1 - level of all sweeps claim a difference
-        that is not there. The baseline takes at most half of that, by a union bound over the m
-        settings that might have won. The next takes the other half at most: the winner of equals is
-        not far ahead of the second (Gutmann & Maymin 1987, Ann. Statist. 15, p. 456; with m > 1
-        there is room to spare).
-
-        The best with each of the others isn't claimed, since m would be too small for that: it
-        looks for the largest of m (m + 1) / 2 differences. With 12 equally good settings of 5 runs,
-        one sweep in nine would find one separated.
-        """
-        return self.against[:1] + tuple(c for c in self.against[1:] if c.other == self.baseline)
-
-    @property
-    def contenders(self) -> tuple[str, ...]:
-        """Settings that may be the best, by rank: the best one and all not separated from it.
-
-        The truly best setting is among them with probability `level`: it is lost only if one of the
-        others beats it, and that is what intervals for settings - 1 comparisons allow for. A
-        setting that is left out isn't the best, but may equal one left in. Source: subset
-        selection, Gupta (1965), Technometrics 7, p. 225; here with a t test for each pair, as
-        settings differ in spread.
-        """
-        return self.order[:1] + tuple(c.other for c in self.against if not c.separated)
-
-
-def main_effects(rows: Iterable[tuple[Mapping[str, Hashable], float]]) -> dict[str, Effect]:
-    """Mean of a metric at each level of each factor that varies, over the other factors.
-
-    A row is one run: its settings (without the seed) and its value. Runs of equal settings are
-    averaged first. A combination of the other factors counts only where every level was run and is
-    finite, so that levels meet on equal terms: an unweighted mean of cell means, None where no
-    combination is complete. Runs that lack a factor (a CNN has no width) play no part in its
-    effect.
-    """
-    table = list(rows)
-    effects = {}
-    for factor in dict.fromkeys(name for settings, _ in table for name in settings):
-        levels = dict.fromkeys(settings[factor] for settings, _ in table if factor in settings)
-        if len(levels) < 2:
-            continue
-        cells: defaultdict[Hashable, dict[Hashable, list[float]]] = defaultdict(dict)
-        for settings, value in table:
-            if factor in settings:
-                others = frozenset(item for item in settings.items() if item[0] != factor)
-                cells[others].setdefault(settings[factor], []).append(value)
-        complete = [
-            cell
-            for cell in cells.values()
-            if len(cell) == len(levels) and np.isfinite(np.concatenate([*cell.values()])).all()
-        ]
-        used = {level: [cell[level] for cell in complete] for level in levels}
-        num_runs = sum(len(runs) for cell in cells.values() for runs in cell.values())
-        num_used = sum(len(runs) for cell in complete for runs in cell.values())
-        sizes = {len(runs) for cell in complete for runs in cell.values()}
-        effects[factor] = Effect(
-            levels={
-                level: LevelMean(
-                    float(np.mean([np.mean(runs) for runs in parts])) if parts else None,
-                    sum(map(len, parts)),
-                )
-                for level, parts in used.items()
-            },
-            balanced=num_used == num_runs and len(sizes) == 1,
-            num_left_out=num_runs - num_used,
-        )
-    return effects
+        adjusted[i], places[i] = largest, place
+    return adjusted, places

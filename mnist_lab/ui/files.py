@@ -115,14 +115,19 @@ def refuse_ways_out(folder: Path) -> None:
         Refused: a symbolic link leads out of it, or something in it is neither file nor folder.
     """
     home = os.path.realpath(folder)
-    for path, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            entry = Path(path, name)
-            mode = entry.lstat().st_mode
-            if stat.S_ISLNK(mode) and os.path.commonpath((home, os.path.realpath(entry))) != home:
-                raise Refused(f"{entry}: a symbolic link that leads out of {folder}; remove it.")
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
-                raise Refused(f"{entry}: neither a file nor a folder; remove it.")
+    pending = [os.fspath(folder)]
+    while pending:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    if os.path.commonpath((home, os.path.realpath(entry))) != home:
+                        raise Refused(
+                            f"{entry.path}: a symbolic link that leads out of {folder}; remove it."
+                        )
+                elif entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False):
+                    raise Refused(f"{entry.path}: neither a file nor a folder; remove it.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
