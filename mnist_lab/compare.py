@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,12 +89,7 @@ def compare_command(args: Sequence[str]) -> None:
     options = parser.parsed(args)
 
     if options.list:
-        choices = (options.metric, options.baseline, options.filter, options.by)
-        files = (options.out, options.html)
-        if any(choices + files) or options.format != "table":
-            raise Refused("--list: compares nothing; no other option goes with it.")
-        for line in lines(listing(options.folders)):
-            screen().print(line)
+        print_list(options)
         return
     results, remarks = read_results(options.folders)
     found = study(
@@ -130,6 +126,14 @@ def remembered(found: Study, results: Sequence[Result]) -> Study:
     if any(comparison.p is not None for comparison in found.ranking.against):
         remember(results, metric=found.metric)
     return replace(found, notes=(*found.notes, told)) if told else found
+
+
+def print_list(options: Namespace) -> None:
+    named = (options.metric, options.baseline, options.filter, options.by, options.out)
+    if any(named) or options.html or options.format != "table":
+        raise Refused("--list: compares nothing; no other option goes with it.")
+    for line in lines(listing(options.folders)):
+        screen().print(line)
 
 
 def default_folder(folders: Sequence[Path], style: str) -> Path | None:

@@ -33,7 +33,7 @@ examples:
 
 Writes model.onnx, model.pt2 (torch.export) and model.json to RUN_DIR/export/, the best checkpoint's
 to RUN_DIR/export/best/. Both networks take uint8 images (n, 28, 28), 0 paper to 255 ink, for any n,
-and give float32 probabilities (n, 10); the scaling is inside. Before anything is written both
+and give float32 probabilities (n, classes); the scaling is inside. Before anything is written both
 answer test images, and no probability may differ from the network's own by more than 1e-5.
 """
 
@@ -130,7 +130,7 @@ def model_card(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> 
     environment = ("mnist_lab_version", "torch_version", "git_commit")
     return {
         "input": "images: uint8 (n, 28, 28), 0 paper to 255 ink, centred as in MNIST",
-        "output": "probs: float32 (n, 10), probabilities in the order of class_names",
+        "output": "probs: float32 (n, classes), probabilities in the order of class_names",
         "class_names": run.class_names,
         "data": run.config["data"]["name"],
         "data_sha256": data.splits.sha256 if data.own else run.data_sha256,
@@ -152,7 +152,7 @@ def model_card(run: StoredRun, data: RunData, model: Classifier, epoch: int) -> 
 def to_program(classifier: Classifier) -> ExportedProgram:
     """Trace a network with the scaling before it and the softmax after it, for any n.
 
-    uint8 (n, 28, 28), 0 paper to 255 ink -> probabilities (n, 10).
+    uint8 (n, 28, 28), 0 paper to 255 ink -> probabilities (n, classes).
     """
     import torch
     from torch import Tensor, nn

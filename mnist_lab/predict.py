@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_lab.pictures.asking import MAX_SHOWN, ask, read_pictures, test_items
-from mnist_lab.pictures.report import draw, refuse_to_overwrite, report
+from mnist_lab.prediction.asking import MAX_SHOWN, ask, read_pictures, test_items
+from mnist_lab.prediction.report import draw, refuse_to_overwrite, report
 from mnist_lab.run.stored import StoredRun, add_checkpoint, paths_and_overrides
 from mnist_lab.settings import own
 from mnist_lab.ui.errors import Failed, Refused

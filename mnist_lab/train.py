@@ -88,10 +88,10 @@ def train_one(overrides: Sequence[str]) -> None:
     config = compose(overrides)
     settings = checked(config)
     own_code()  # before what is loaded can have changed
-    from mnist_lab.data.source import Source
+    from mnist_lab.run.images import source_of
     from mnist_lab.ui.console import Console, show_download
 
-    Source.of(settings["data"]).find(progress=show_download).read()
+    source_of(settings["data"]).find(progress=show_download).read()
     import_lightning()
     from mnist_lab.run.fit import resolved, train
     from mnist_lab.run.hydra_files import write_hydra_files

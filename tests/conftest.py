@@ -16,6 +16,10 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same tests everywhere; before tor
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("MNIST_LAB_DATA", None)
 
+from mnist_lab.data.classes import Classes  # noqa: E402
+
+TEN = Classes(tuple("0123456789"))
+
 # Imported ahead by the processes that verbs are forked from; none of it imports torch.
 LIGHT = [
     "mnist_lab.train",

@@ -19,8 +19,6 @@ from mnist_lab.run.checkpoints import (
 from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_status
 from mnist_lab.run.resume import go_on
-from mnist_lab.settings.check import BUILDABLE
-from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused
 
 RESUME = "mnist_lab.resume"
@@ -220,13 +218,10 @@ def factored(params, *, lr, **_):
 
 @pytest.mark.parametrize("optimizer", [no_decay_on_biases, factored])
 def test_optimizers_with_groups_and_states_of_their_own_resume_to_the_bit(
-    optimizer, train_run, tmp_path, monkeypatch
+    optimizer, train_run, tmp_path
 ):
     target = f"{__name__}.{optimizer.__name__}"
-    for module in ("check", "build"):
-        monkeypatch.setattr(f"mnist_lab.settings.{module}.BUILDABLE", BUILDABLE | {target})
     own = ["optimizer=adamw", f"optimizer._target_={target}", "optimizer.weight_decay=0.5"]
-    monkeypatch.setitem(SETTINGS, "optimizer._target_", SETTINGS["data.name"])
     left_alone = train_run(tmp_path / "whole", *own, "trainer.max_epochs=4")
     path = train_run(tmp_path / "parts", *own)
     stored = read_checkpoint(path / "checkpoints" / "last.ckpt")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from formats import many_classes, write_formats
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
@@ -50,6 +51,7 @@ def data_root(tmp_path_factory, idx_folder):
     root = tmp_path_factory.mktemp("root")
     for folder in (".", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw"):
         idx_folder(root / folder, num_train=60, num_test=20)
+    write_formats(root, many_classes(10), names="0123456789")
     return root
 
 

@@ -19,10 +19,11 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
 from mnist_lab.data.datamodule import EpochOrder, MNISTDataModule, scale
+from mnist_lab.data.files import FILES
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.installed import ARRAYS, COPY
 from mnist_lab.data.seeding import epoch_seed
-from mnist_lab.data.source import FILES, Source, settled
+from mnist_lab.data.source import Source, settled
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.ui.errors import Refused
 
@@ -33,6 +34,9 @@ PLAIN = {
     "md5": None,
     "sha256": None,
     "class_names": [str(digit) for digit in range(10)],
+    "format": "idx",
+    "first_label": 0,
+    "transposed": False,
     "download": True,
 }
 

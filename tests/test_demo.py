@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import importlib
 import json
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import validation_rows
+from conftest import TEN, validation_rows
+from formats import CLASSES, many_classes, write_formats
 from PIL import Image, ImageDraw
 from processes import WATCHDOG_S, Started, Warm
 
@@ -44,6 +46,12 @@ def run(train_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def demo(run: Path, verbs: Warm) -> Iterator[tuple[Started, int]]:
+    with serving(run, verbs) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(run: Path, verbs: Warm) -> Iterator[tuple[Started, int]]:
     """The process and its port."""
     process = verbs.start("mnist_lab.demo", str(run), "--port", "0", cwd=run)
     said = process.output / "stdout"
@@ -111,7 +119,7 @@ def test_the_answer_to_a_drawing(run: Path, port: int, data_dir: Path) -> None:
     expected = np.exp(logits) / np.exp(logits).sum()
     assert answer["probs"] == pytest.approx(expected, rel=1e-4)
 
-    images, labels = read_split(data_dir, "train", num_classes=10, sha256={})
+    images, labels = read_split(data_dir, "train", TEN, sha256={})
     kept = validation_rows(labels, num_val=100)
     images, labels = np.delete(images, kept, axis=0), np.delete(labels, kept)
     distances = np.linalg.norm(hidden(images) - hidden(seen), axis=1)
@@ -302,6 +310,31 @@ def test_the_answer_follows_the_mouse(window: Any, port: int) -> None:
     assert loaded
     assert all(name.startswith(f"http://127.0.0.1:{port}/") for name in loaded)
     assert window.complaints() == []
+
+
+@chromium
+def test_of_many_classes_the_best_are_on_top(
+    window: Any, train_run: Callable[..., Path], verbs: Warm, tmp_path: Path
+) -> None:
+    write_formats(tmp_path / "own", many_classes(per_class=2), names=CLASSES)
+    names = f"data.class_names=[{','.join(CLASSES)}]"
+    path = train_run(tmp_path / "runs", "data=npz", f"data.root={tmp_path}/own", names)
+    window.resize(1000, 760)
+    with serving(path, verbs) as (_, port):
+        opened(window, port)
+        assert window.run(SHOWN)["labels"] == CLASSES[:12]
+        for line in (SEVEN, [(0.35, 0.5), (0.7, 0.5)]):
+            window.draw("#paper", line)
+            window.wait_until(SETTLED)
+            answer = read(port, np.array(window.run("return [...drawing()]"), np.uint8))
+            shown = window.run(SHOWN)
+            best = np.argsort(-np.array(answer["probs"]), kind="stable")[:12]
+            assert shown["labels"] == [CLASSES[k] for k in best]
+            assert shown["percents"] == [f"{100 * answer['probs'][k]:.1f} %" for k in best]
+            assert (shown["digit"], shown["share"]) == (CLASSES[best[0]], shown["percents"][0])
+        window.run("document.getElementById('clear').click()")
+        assert window.run(SHOWN)["labels"] == CLASSES[:12]
+        assert window.complaints() == []
 
 
 @chromium

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import TEN
 from PIL import Image
 from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -241,7 +242,7 @@ def test_evaluation_of_a_run(folder: Path, run: Path, capsys: pytest.CaptureFixt
     for name in ("test/loss", "test/acc", "train/acc_eval", "gap"):
         assert found[name] == pytest.approx(recorded[name], abs=2e-6)
     assert (found["epoch"], found["checkpoint"]) == (3, "last")
-    images, labels = read_split(folder / "FashionMNIST/raw", "t10k", num_classes=10, sha256={})
+    images, labels = read_split(folder / "FashionMNIST/raw", "t10k", TEN, sha256={})
     probs = numpy_probs(run, images, "last")
     rows = read_csv(run / "evaluation/predictions.csv")
     assert list(rows[0]) == [

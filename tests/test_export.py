@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from conftest import TEN
 from tiny_run import load_model, train_run, write_data_set
 
 from mnist_lab import export as exporting
@@ -45,7 +46,7 @@ def run(folder: Path) -> Path:
 
 
 def test_images(folder: Path) -> np.ndarray:
-    images, _ = read_split(folder / "FashionMNIST/raw", "t10k", num_classes=10, sha256={})
+    images, _ = read_split(folder / "FashionMNIST/raw", "t10k", TEN, sha256={})
     return images
 
 

@@ -283,7 +283,7 @@ print(dict(network.hparams), hashlib.sha256(network(images).detach().numpy().tob
 def test_a_checkpoint_opens_in_a_plain_python_shell(train_run, tmp_path):
     path = train_run(tmp_path, "model.dropout=0.1") / "checkpoints" / "last.ckpt"
     done = run_cold("-W", "error", "-c", SHELL, str(path), cwd="/")
-    hparams = {"label_smoothing": 0.0, "class_weights": None}
+    hparams = {"num_classes": 10, "label_smoothing": 0.0, "class_weights": None}
     hparams |= {"width": 8, "depth": 1, "dropout": 0.1, "init": "torch"}
     weights = torch.load(path, weights_only=True)["state_dict"]
     network = MLP(**hparams)

@@ -24,9 +24,9 @@ from mnist_lab.evaluation import neighbours
 from mnist_lab.evaluation import tensorboard as evaluation_tensorboard
 from mnist_lab.evaluation.answers import Answers, log_probs
 from mnist_lab.evaluation.neighbours import TrainingImages, features
-from mnist_lab.pictures.plots import predictions_figure
-from mnist_lab.pictures.prediction import Prediction
 from mnist_lab.predict import predict_command
+from mnist_lab.prediction.plots import predictions_figure
+from mnist_lab.prediction.prediction import Prediction
 from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import compose, plain
 from mnist_lab.settings.groups import choices

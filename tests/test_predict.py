@@ -13,17 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import TEN
 from PIL import Image, ImageDraw
 from tiny_run import train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
-from mnist_lab.data.source import Splits
-from mnist_lab.pictures.asking import ask, read_pictures
+from mnist_lab.data.splits import Splits
 from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import load_picture
-from mnist_lab.pictures.plots import predictions_figure
-from mnist_lab.pictures.prediction import COLUMNS, Prediction
 from mnist_lab.predict import predict_command
+from mnist_lab.prediction.asking import ask, read_pictures
+from mnist_lab.prediction.plots import predictions_figure
+from mnist_lab.prediction.prediction import Prediction
 from mnist_lab.run.stored import StoredRun
 from mnist_lab.ui.errors import Failed, Refused
 
@@ -78,8 +79,8 @@ def test_answers_to_files(
     names = [str(path) for path in photos]
     predict_command([str(run), "--format", "csv", *names])  # options may stand anywhere
     text = capsys.readouterr().out
-    assert text.splitlines()[0] == ",".join(COLUMNS)
-    assert COLUMNS[:12] == ["file", "prediction", *(f"p{k}" for k in range(10))]
+    columns = ["file", "prediction", *(f"p{k}" for k in range(10)), "name", "label", "error"]
+    assert text.splitlines()[0] == ",".join(columns)
     rows = csv_rows(text)
     assert [row["file"] for row in rows] == names
     for row, path in zip(rows, photos, strict=True):
@@ -96,7 +97,7 @@ def test_answers_to_files(
 def test_test_items_and_their_class_names(
     folder: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, labels = read_split(folder / "FashionMNIST/raw", "t10k", num_classes=10, sha256={})
+    images, labels = read_split(folder / "FashionMNIST/raw", "t10k", TEN, sha256={})
     predict_command([str(run), "--index", "5", "0", "--format", "csv"])
     rows = csv_rows(capsys.readouterr().out)
     assert [row["file"] for row in rows] == ["test/5", "test/0"]
@@ -204,7 +205,7 @@ def test_what_cannot_be_asked_is_refused(run: Path) -> None:
 
 
 def test_a_test_item_is_shown_as_on_paper(folder: Path) -> None:
-    images, labels = read_split(folder / "FashionMNIST/raw", "t10k", num_classes=10, sha256={})
+    images, labels = read_split(folder / "FashionMNIST/raw", "t10k", TEN, sha256={})
     item = Prediction.of_test_item(Splits(images, labels, images, labels, ""), 3)
     np.testing.assert_array_equal(item.image, images[3])
     np.testing.assert_allclose(item.picture, 1 - images[3] / 255)

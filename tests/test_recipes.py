@@ -24,7 +24,8 @@ PARTS = ("model", "optimizer", "schedule")  # what a recipe chooses; it only tun
 
 
 def composed(*overrides):
-    root = ["data.root=nowhere"] if "data=idx_folder" in overrides else []
+    own = {f"data={name}" for name in ("idx_folder", "npz", "csv", "folders")}
+    root = ["data.root=nowhere"] if own & {*overrides} else []
     return checked(compose([*overrides, *root]))
 
 

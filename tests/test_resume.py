@@ -19,7 +19,7 @@ from processes import WATCHDOG_S, environment, last_of_each
 
 from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.config import read_config
-from mnist_lab.run.directory import Run, read_epochs, read_metrics, read_state, read_status
+from mnist_lab.run.directory import Run, is_held, read_epochs, read_metrics, read_state, read_status
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Refused
 
@@ -151,6 +151,9 @@ def test_stopped_at_a_random_moment_a_run_ends_as_if_left_alone(
             time.sleep(wait_s)
             process.send(signum)
             ended = process.wait()
+            wait_until(
+                lambda path=path: not is_held(path)
+            )  # by a child killed between its fork and exec
             where = f"{wait_s:.3f} s of {whole[2]:.3f} s: {ended.stdout}{ended.stderr}"
             assert "Traceback" not in ended.stderr
             if (path / "status.json").exists():

@@ -15,7 +15,8 @@ from test_resume import result
 
 PAGE = (Path(__file__).parents[1] / "docs" / "yours.md").read_text()
 FILES = dict(re.findall(r"`(my_conf/[\w./]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
-COMMANDS = re.findall(r"^(mnist-train [^\n]*?)(?: {2,}[^\n]*)?$", PAGE, re.MULTILINE)
+OTHERS = re.sub(r"^## A data set$.*?(?=^## )", "", PAGE, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^(mnist-train [^\n]*?)(?: {2,}[^\n]*)?$", OTHERS, re.MULTILINE)
 TRAIN = "mnist_lab.train"
 OWN = ["--config-dir", "my_conf"]
 

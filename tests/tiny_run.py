@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from processes import last_of_each
 
-from mnist_lab.data.source import FILES
+from mnist_lab.data.files import FILES
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.run.directory import Run
 from mnist_lab.run.fit import resolved, train

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt, UInt8
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
@@ -19,8 +19,8 @@ from mnist_lab.data.inspection import lacking
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source
 
-Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, labels 0..9
-Batch = tuple[Float[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, labels 0..9
+Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # grey levels, class numbers
+Batch = tuple[Float[Tensor, "n 1 28 28"], Int64[Tensor, "n"]]  # 0 paper to 1 ink, class numbers
 Rows = Sequence[int] | Int64[Tensor, "n"]  # which images of a split
 
 EVAL_BATCH_SIZE = 512  # images at a time without gradients: few, so that a CNN's maps stay in cache
@@ -128,6 +128,7 @@ class MNISTDataModule(LightningDataModule):
     Args:
         max_shift: pixels by which each training image is moved at most, anew in each epoch.
         seed: of the run; fixes the order of the epochs and the shuffled split.
+        module: the user's own, that data.module names, built.
         settings: those of the group `data` that say where the images are; see `Source`.
     """
 
@@ -141,6 +142,7 @@ class MNISTDataModule(LightningDataModule):
         max_shift: int,
         class_names: Sequence[str],
         seed: int,
+        module: Any = None,
         **settings: object,
     ) -> None:
         super().__init__()
@@ -148,15 +150,18 @@ class MNISTDataModule(LightningDataModule):
         self.max_shift = max_shift
         self.class_names = list(class_names)
         self.seed = seed
-        self.source = Source.of({**settings, "class_names": class_names})
+        self.source = Source.of(
+            {**settings, "class_names": class_names, "module": module}, module=module
+        )
         splits = self.source.read()
         self.sha256 = splits.sha256
         images, labels = as_tensors(splits.train_images, splits.train_labels)
         self.num_val = splits.num_val(val_fraction)
-        if self.num_val and shuffle_split:
+        is_drawn = self.num_val and splits.num_own_val is None  # a data set's own is at the end
+        if is_drawn and shuffle_split:
             rows = drawn(len(images), seed=seed)
             images, labels = images[rows], labels[rows]
-        elif self.num_val and split_seed is not None:
+        elif is_drawn and split_seed is not None:
             rows = stratified(labels, self.num_val, seed=split_seed)
             images, labels = images[rows], labels[rows]
         cut = len(images) - self.num_val
@@ -171,9 +176,18 @@ class MNISTDataModule(LightningDataModule):
                 f"data.val_fraction={val_fraction}: rounds to none of {len(images):,} images; "
                 "there is no validation."
             )
+        if splits.num_own_val is not None:
+            self.warnings.append(
+                f"validation: the {self.num_val:,} images of the module's own; data.val_fraction, "
+                "split_seed and shuffle_split do nothing."
+            )
         if self.source.is_own:
             numbers = {name: values.numpy() for name, (_, values) in self.splits.items()}
-            self.warnings += [*splits.doubts, *lacking(numbers, self.class_names)]
+            self.warnings += [
+                *self.source.notes,
+                *splits.doubts,
+                *lacking(numbers, self.class_names),
+            ]
 
     @property
     def num_train(self) -> int:
@@ -237,5 +251,5 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
-def as_tensors(images: UInt8[np.ndarray, "n 28 28"], labels: UInt8[np.ndarray, "n"]) -> Split:
-    return torch.as_tensor(images).unsqueeze(1), torch.as_tensor(labels).long()
+def as_tensors(images: UInt8[np.ndarray, "n 28 28"], labels: UInt[np.ndarray, "n"]) -> Split:
+    return torch.as_tensor(images).unsqueeze(1), torch.as_tensor(labels.astype(np.int64))

@@ -21,7 +21,8 @@ from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from mnist_lab.data.idx import GZIP_MAGIC, find_idx
+from mnist_lab.data.files import find_idx
+from mnist_lab.data.idx import GZIP_MAGIC
 
 ANSWER_S = 10.0  # until a host is given up, for the life of this process
 STALL_S = 20.0  # without a byte, once it has answered
@@ -260,8 +261,8 @@ def verify(name: str, file: BinaryIO, check: Check, md5: str | None) -> None:
         raise WrongContent(f"wrong content, {len(content)} bytes with MD5 {digest}")
     try:
         check(name, Path(file.name))
-    except ValueError as error:  # its advice to delete the file is not for this one
-        problem = str(error).removeprefix(f"{file.name}: ").split(". ")[0]
+    except ValueError as error:
+        problem = str(error).removeprefix(f"{file.name}: ").rstrip(".")
         raise WrongContent(f"wrong content, {one_line(problem)}") from error
 
 

@@ -4,7 +4,6 @@ The format: LeCun, Cortes & Burges, "The MNIST database of handwritten digits", 
 "File formats".
 """
 
-import contextlib
 import gzip
 import hashlib
 import math
@@ -17,9 +16,19 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from mnist_lab.data.classes import Classes
+from mnist_lab.data.files import named_sets
+
 IMAGE_SIZE = 28  # pixels a side
 MAX_BYTES = 1 << 28  # five times the largest MNIST file; whoever promises more is not believed
 UNSIGNED_BYTE = 0x08  # the type code of uint8 values
+OTHER_TYPES = {
+    0x09: "signed bytes",
+    0x0B: "16-bit integers",
+    0x0C: "32-bit integers (QMNIST's labels? their column 0 are MNIST's)",
+    0x0D: "32-bit floats",
+    0x0E: "64-bit floats",
+}
 MAX_RANK = 3
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 20  # bytes read or inflated at a time
@@ -44,15 +53,6 @@ def parse_idx(raw: bytes | bytearray) -> npt.NDArray[np.uint8]:
     if len(raw) != promised:
         raise ValueError(f"its sizes {sizes} promise {promised} bytes but {len(raw)} are there")
     return np.frombuffer(raw, dtype=np.uint8, offset=_header_bytes(sizes)).reshape(sizes)
-
-
-def find_idx(folder: Path, name: str) -> Path | None:
-    """`name` or else `name`.gz in `folder`, None where neither is there."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        with contextlib.suppress(OSError):  # too long a name, or no permission to look
-            if path.exists():
-                return path
-    return None
 
 
 def read_idx(
@@ -86,27 +86,28 @@ def read_idx(
 
 
 def read_split(
-    folder: Path, prefix: str, *, num_classes: int, sha256: Mapping[str, str]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Read the two files of a split by their official names, and check that they belong together.
+    folder: Path, prefix: str, classes: Classes, *, sha256: Mapping[str, str], of: str = ""
+) -> tuple[npt.NDArray[np.uint8], np.ndarray]:
+    """Read the two files of a split, and check that they belong together.
 
     Args:
         prefix: "train" or "t10k".
+        of: which set of files in the folder; see `named_sets`.
         sha256: file name without .gz -> hex digest of the decompressed file; a name left out is
             not checked.
 
     Returns:
-        Images (n, 28, 28) and labels (n,) in 0..num_classes-1, n >= 1.
+        Images (n, 28, 28) and class numbers (n,), n >= 1.
 
     Raises:
         FileNotFoundError: at least one of the files is not in `folder`.
         ValueError: a file is damaged, or the two do not make a split.
     """
     names = split_names(prefix)
-    found = {name: find_idx(folder, name) for name in names}
-    if missing := [f"{name}[.gz]" for name, path in found.items() if path is None]:
+    found = named_sets(folder).get(of, {})
+    if missing := [f"{name}[.gz]" for name in names if name not in found]:
         raise FileNotFoundError(f"{folder}: no MNIST files there (looked for {', '.join(missing)})")
-    image_path, label_path = (path for path in found.values() if path is not None)
+    image_path, label_path = (found[name] for name in names)
 
     images = read_idx(image_path, sha256=sha256.get(names[0]))
     if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
@@ -119,11 +120,10 @@ def read_split(
     if len(images) != len(labels):
         problem = f"it has {len(labels)} labels for the {len(images)} images of {image_path.name}"
         raise ValueError(_damaged(label_path, problem))
-    if labels.max() >= num_classes:
-        index = int((labels >= num_classes).argmax())
-        problem = f"label {index} is {labels[index]}, not in 0..{num_classes - 1}"
-        raise ValueError(_damaged(label_path, problem))
-    return images, labels
+    try:
+        return images, classes.numbered(labels)
+    except ValueError as error:
+        raise ValueError(_damaged(label_path, str(error))) from None
 
 
 def split_names(prefix: str) -> tuple[str, str]:
@@ -140,7 +140,9 @@ def _sizes(head: bytes | bytearray) -> tuple[int, ...]:
     if len(head) < 4 or head[:2] != b"\0\0":
         raise ValueError(f"it is not an IDX file (it begins with {bytes(head[:8])!r})")
     if head[2] != UNSIGNED_BYTE:
-        raise ValueError(f"its values have type code 0x{head[2]:02x}, not 0x08 (unsigned bytes)")
+        found = f"type code 0x{head[2]:02x}, not 0x08 (unsigned bytes)"
+        known = OTHER_TYPES.get(head[2])
+        raise ValueError(f"its values have {found}" + (f": they are {known}" if known else ""))
     rank = head[3]
     if not 1 <= rank <= MAX_RANK:
         raise ValueError(f"it has rank {rank}, not 1..{MAX_RANK}")
@@ -162,7 +164,9 @@ def _content(path: Path, max_bytes: int) -> bytearray:
     """The uncompressed bytes of a file, just as many as its own header promises."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for a writer
-        raise ValueError("it is not a regular file")
+        is_folder = stat.S_ISDIR(status.st_mode)
+        other = ", but a folder without the file in it" if is_folder else ""
+        raise ValueError(f"it is not a regular file{other}")
     if status.st_size > max_bytes:
         raise ValueError(f"it has {status.st_size} bytes, more than the {max_bytes} allowed")
     with path.open("rb", buffering=0) as file:
@@ -194,4 +198,4 @@ def _misfit(values: npt.NDArray[np.uint8], expected: str) -> str:
 
 
 def _damaged(path: Path, problem: str) -> str:
-    return f"{path}: {problem}. Delete it and fetch it again."
+    return f"{path}: {problem}."

@@ -6,7 +6,7 @@ All of it takes a moment: images are looked at as whole arrays, and compared by 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, UInt8, UInt64
+from jaxtyping import Bool, UInt, UInt8, UInt64
 
 FEW_TURNS = 0.1  # of as many changes of class from one image to the next as a shuffled split has
 FAINT = 64  # largest grey level below which pixels were hardly meant to be 0..255
@@ -14,9 +14,9 @@ FAINT = 64  # largest grey level below which pixels were hardly meant to be 0..2
 
 def doubts(
     train_images: UInt8[np.ndarray, "n 28 28"],
-    train_labels: UInt8[np.ndarray, "n"],
+    train_labels: UInt[np.ndarray, "n"],
     test_images: UInt8[np.ndarray, "m 28 28"],
-    test_labels: UInt8[np.ndarray, "m"],
+    test_labels: UInt[np.ndarray, "m"],
 ) -> Iterator[str]:
     """What both official splits make doubtful, a line for each kind."""
     images = {"training": train_images, "test": test_images}
@@ -60,7 +60,7 @@ def lacking(labels: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Ite
         yield f"classes without an image: {'; '.join(found)}."
 
 
-def is_sorted(labels: UInt8[np.ndarray, "n"]) -> bool:
+def is_sorted(labels: UInt[np.ndarray, "n"]) -> bool:
     """Whether each class, or nearly, is one stretch of the split."""
     turns = int(np.count_nonzero(labels[1:] != labels[:-1]))
     shares = np.bincount(labels) / len(labels)

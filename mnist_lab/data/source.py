@@ -2,68 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mnist_lab.data.classes import Classes
+from mnist_lab.data.csv import find_csv
 from mnist_lab.data.download import DownloadError, fetch
-from mnist_lab.data.idx import find_idx, read_idx, read_split
-from mnist_lab.data.inspection import doubts
-from mnist_lab.data.installed import INSTALL, PACKAGE, installed_copy, read_copy
+from mnist_lab.data.files import FILES, chosen_set, named_sets
+from mnist_lab.data.idx import read_idx
+from mnist_lab.data.installed import INSTALL, PACKAGE, installed_copy
+from mnist_lab.data.splits import READERS, Splits, read_once, read_splits
 from mnist_lab.ui.errors import Refused
 
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 DEFAULT_ROOT = "data"  # relative to where the command runs
 SUBSET, PER_CLASS = "mnist_5k", 500  # MNIST with so many training images of each class
 
 COPIED = ("mnist", SUBSET)  # the data sets that the installed copy serves
 
 Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Both official splits, whole: images uint8 (n, 28, 28), labels uint8 (n,).
-
-    `sha256` is one digest over the bytes of all four arrays: it names the data that a run has seen.
-    """
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    sha256: str
-
-    @functools.cached_property
-    def doubts(self) -> tuple[str, ...]:
-        """What may be wrong with these images, a line for each kind."""
-        train, test = (self.train_images, self.train_labels), (self.test_images, self.test_labels)
-        return tuple(doubts(*train, *test))
-
-    def num_val(self, val_fraction: float) -> int:
-        """How many training images are kept for validation.
-
-        Raises:
-            Refused: all of them.
-        """
-        num_images = len(self.train_images)
-        num_val = round(num_images * val_fraction)
-        if num_val == num_images:
-            raise Refused(
-                f"data.val_fraction={val_fraction}: leaves none of {num_images} images to train on."
-            )
-        return num_val
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +38,20 @@ class Source:
     mirrors: tuple[str, ...]
     md5: tuple[tuple[str, str], ...]
     sha256: tuple[tuple[str, str], ...]
-    num_classes: int
+    classes: Classes
+    format: str
+    transposed: bool
     download: bool
+    has_module: bool
+    module: Any = None
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Source:
-        """Take the settings that say where the data is from the node `data` of a configuration."""
+    def of(cls, data: Mapping[str, Any], *, module: Any = None) -> Source:
+        """Take the settings that say where the data is from the node `data` of a configuration.
+
+        Args:
+            module: the LightningDataModule that data.module names, to be read; see `read_module`.
+        """
         return cls(
             name=data["name"],
             root=data["root"] or None,  # MNIST_LAB_DATA= is no folder
@@ -92,8 +59,12 @@ class Source:
             mirrors=tuple(data["mirrors"]),
             md5=tuple((data["md5"] or {}).items()),
             sha256=tuple((data["sha256"] or {}).items()),
-            num_classes=len(data["class_names"]),
+            classes=Classes(tuple(data["class_names"]), data["first_label"]),
+            format=data["format"],
+            transposed=data["transposed"],
             download=data["download"],
+            has_module=bool(data.get("module")),
+            module=module,
         )
 
     @property
@@ -111,7 +82,45 @@ class Source:
 
     @property
     def has_files(self) -> bool:
-        return all(find_idx(self.path, name) for name in FILES)
+        if self.format in READERS or self.has_module:
+            return self.has_module or self.path.exists()
+        return self.found is not None
+
+    @property
+    def found(self) -> tuple[Path, str] | None:
+        """The folder with the files, and which set of files in it.
+
+        Their usual place, else data.root itself or what lies between, where it cannot be another
+        data set's: a SHA-256 vouches for them, or they are the user's own.
+        """
+        others = self.places if self.sha256 or not self.mirrors else self.places[:1]
+        for folder in others:
+            if (of := chosen_set(folder, self.name)) is not None:
+                return folder, of
+        return None
+
+    @property
+    def places(self) -> list[Path]:
+        """Where the files may lie: DIR/MNIST/raw, DIR/raw, DIR for the folder MNIST/raw."""
+        parts = Path(self.folder).parts
+        tails = [parts[start:] for start in range(len(parts) + 1)]
+        return [self.base.joinpath(*tail) for tail in tails if parts] or [
+            self.base.joinpath(*tail) for tail in ((), ("raw",), ("MNIST", "raw"))
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the names of the files make doubtful."""
+        if self.format == "csv":
+            names = [path.name for path in find_csv(self.path).values()]
+        else:
+            names = [self.found[1]] if self.format == "idx" and self.found else []
+        if self.transposed or not any(name.lower().startswith("emnist") for name in names):
+            return []
+        return [
+            "EMNIST's images are stored transposed: data.transposed=true turns them upright, as "
+            "mnist-predict and mnist-demo need them."
+        ]
 
     @property
     def copy(self) -> Path | None:
@@ -138,10 +147,15 @@ class Source:
                 "mnist-compare, mnist-predict, mnist-export and mnist-evaluate --data mnist do "
                 "without them."
             )
+        if self.has_module:
+            return self
         if self.has_files:
             return replace(self, root=str(self.base))
         if self.copy is not None:
             return self
+        if self.format in READERS:
+            what = READERS[self.format][1]
+            raise Refused(f"data.root={self.root}: no {self.path}; must be {what}.")
         problem = self._download(progress) if self.download else "data.download=false"
         if problem is not None:
             raise Refused(self._refusal(problem))
@@ -185,6 +199,7 @@ class Source:
             looked += f", no installed copy ({PACKAGE})" if self.root is None else ""
             cures.append(INSTALL + (" and data.root=null" if self.root is not None else ""))
         cures.append("put them there" + "".join(f", from {each}/" for each in self.mirrors[:1]))
+        cures[:0] = self._found_otherwise()
         inside = "them" if self.folder == "." else self.folder
         cures.append(f"set data.root or MNIST_LAB_DATA to the folder that holds {inside}")
         return (
@@ -192,22 +207,52 @@ class Source:
             f"No download: {problem}. What helps: {'; or '.join(cures)}."
         )
 
+    def _found_otherwise(self) -> list[str]:
+        """What is there in another form than can be read, and what to do with it."""
+        whole = {
+            folder: [of for of, found in named_sets(folder).items() if len(found) == len(FILES)]
+            for folder in self.places
+        }
+        for folder, sets in whole.items():
+            if len(sets) > 1:
+                names = " or ".join(of.replace("-", "_") for of in sets)
+                return [f"{folder} has several sets of files: data.name={names} chooses one"]
+            if sets and folder != self.path:
+                return [
+                    f"four such files are in {folder}: data.root={folder} data.folder=. reads them"
+                ]
+        zips = (path for folder in self.places for path in sorted(folder.glob("*.zip")))
+        return [f"unzip {path} there" for path in zips][:1]
+
+    def _advice(self, problem: str) -> str:
+        """What to do about a bad file: only one that the lab has downloaded may go."""
+        downloads = [self.path / f"{name}.gz" for name in FILES] if self.mirrors else []
+        if any(problem.startswith(f"{path}: ") for path in downloads):
+            return f"{problem} Delete it and fetch it again."
+        if self.sha256 and self.has_files:
+            return f"{problem} These are not {self.name}'s files; data=idx_folder reads one's own."
+        return problem
+
     def read(self) -> Splits:
         """Read and check all four files, or the installed copy, once in the life of a process.
 
         Raises:
             Refused: names the file and what is wrong with it.
         """
-        where = None if self.has_files else self.copy
+        if self.has_module:
+            return read_once(self.module, self.classes)
+        where = (self.format == "idx" and self.found) or (self.copy or self.path, "")
         try:
             return read_splits(
-                where or self.path,
-                num_classes=self.num_classes,
+                *where,
+                format=self.format,
+                classes=self.classes,
+                transposed=self.transposed,
                 sha256=self.sha256,
                 per_class=PER_CLASS if self.name == SUBSET else None,
             )
         except (ValueError, OSError) as error:
-            raise Refused(str(error)) from None
+            raise Refused(self._advice(str(error))) from None
 
 
 def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dict[str, Any]:
@@ -217,52 +262,3 @@ def settled(data: Mapping[str, Any], *, progress: Progress | None = None) -> dic
         Refused: as `Source.find`.
     """
     return {**data, "root": Source.of(data).find(progress=progress).root}
-
-
-@functools.lru_cache(maxsize=2)
-def read_splits(
-    where: Path,
-    *,
-    num_classes: int,
-    sha256: tuple[tuple[str, str], ...],
-    per_class: int | None = None,
-) -> Splits:
-    """Read a folder of IDX files, or the installed copy.
-
-    Args:
-        per_class: keep so many training images of each class.
-    """
-    if where.is_file():
-        images, labels, *test = read_copy(where, sha256=dict(sha256))
-    else:
-        images, labels, *test = (
-            values
-            for prefix in ("train", "t10k")
-            for values in read_split(where, prefix, num_classes=num_classes, sha256=dict(sha256))
-        )
-    if per_class is not None:
-        rows = balanced_rows(labels, num_classes=num_classes, per_class=per_class)
-        images, labels = images[rows], labels[rows]
-    return with_digest(images, labels, *test)
-
-
-def balanced_rows(labels: np.ndarray, *, num_classes: int, per_class: int) -> np.ndarray:
-    """Rows of the first images of each class, in the split's order, the classes taking turns.
-
-    Row k is of class k % num_classes, so that every stretch, and so the validation images at the
-    end, holds all classes equally.
-    """
-    of_class = [np.flatnonzero(labels == label)[:per_class] for label in range(num_classes)]
-    return np.stack(of_class, axis=1).ravel()
-
-
-def with_digest(
-    train_images: np.ndarray,
-    train_labels: np.ndarray,
-    test_images: np.ndarray,
-    test_labels: np.ndarray,
-) -> Splits:
-    digest = hashlib.sha256()
-    for array in (train_images, train_labels, test_images, test_labels):
-        digest.update(np.ascontiguousarray(array).data)
-    return Splits(train_images, train_labels, test_images, test_labels, digest.hexdigest())

@@ -1,4 +1,4 @@
-"""What a network answers to images: ten probabilities each, and what follows from them."""
+"""What a network answers to images: a probability for each class, and what follows from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ Progress = Callable[[int], object]  # called with the number of images just answ
 
 def log_probs(
     model: Classifier, images: UInt8[Tensor, "n 1 28 28"], *, progress: Progress | None = None
-) -> Float64[np.ndarray, "n 10"]:
+) -> Float64[np.ndarray, "n classes"]:
     """Natural logarithms of the probabilities; the network is on the CPU, in evaluation mode."""
-    logs = [np.empty((0, 10))]
+    logs = [np.empty((0, model.num_classes))]
     with torch.inference_mode():
         for batch in images.split(EVAL_BATCH_SIZE):
             logs.append(model(scale(batch)).double().log_softmax(dim=1).numpy())
@@ -33,10 +33,10 @@ class Answers:
     """A network's answers to the n labelled images of a split, in the split's order."""
 
     labels: Int64[np.ndarray, "n"]
-    log_probs: Float64[np.ndarray, "n 10"]
+    log_probs: Float64[np.ndarray, "n classes"]
 
     @cached_property
-    def probs(self) -> Float64[np.ndarray, "n 10"]:
+    def probs(self) -> Float64[np.ndarray, "n classes"]:
         probs: np.ndarray = np.exp(self.log_probs)
         return probs
 

@@ -42,6 +42,12 @@ def find_data(
     else:
         found = [run.other_data(name, overrides, split=split) for run in runs]
         data = next((each for each in found if not each.own), found[0])
+    for run in runs:
+        if len(run.class_names) != len(data.class_names):
+            raise Refused(
+                f"{run.path}: tells {len(run.class_names)} classes apart, and {data.name} has "
+                f"{len(data.class_names)}; must be as many."
+            )
     if split != "test" and len({splitting(run.config) for run in runs}) > 1:
         raise Refused(f"--split {split}: the runs split their images differently; use test.")
     if split == "val" and not data.splits.num_val(data.node["val_fraction"]):
@@ -111,7 +117,12 @@ def judge(
     """
     model, epoch = run.load_for_verb()
     from mnist_lab.evaluation import plots
-    from mnist_lab.evaluation.metrics import COLUMNS, answer_rows, mistake_words, split_metrics
+    from mnist_lab.evaluation.metrics import (
+        answer_columns,
+        answer_rows,
+        mistake_words,
+        split_metrics,
+    )
     from mnist_lab.evaluation.neighbours import features
     from mnist_lab.evaluation.tensorboard import write_pictures, write_projector
     from mnist_lab.ui.plotting import save
@@ -131,8 +142,9 @@ def judge(
         metrics["train/acc_eval"] = float(ask(model, images, "train").correct.mean())
         metrics["gap"] = metrics["train/acc_eval"] - metrics[f"{split}/acc"]
 
-    write_csv(folder / "predictions.csv", COLUMNS, answer_rows(answers, range(len(answers.labels))))
-    write_csv(folder / "mistakes.csv", COLUMNS, answer_rows(answers, answers.mistakes))
+    columns, rows = answer_columns(len(data.class_names)), range(len(answers.labels))
+    write_csv(folder / "predictions.csv", columns, answer_rows(answers, rows))
+    write_csv(folder / "mistakes.csv", columns, answer_rows(answers, answers.mistakes))
     pixels, names = images.splits[split][0], data.class_names
     drawn = {
         "confusion": plots.confusion_figure(metrics[f"{split}/confusion"], names),

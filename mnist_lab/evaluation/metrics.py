@@ -10,11 +10,9 @@ import numpy as np
 
 from mnist_lab.evaluation.answers import Answers
 from mnist_lab.evaluation.proportions import calibration, mcnemar, wilson
-from mnist_lab.models.classifier import NUM_CLASSES
 
 LEVEL = 0.95  # of the interval for the accuracy
 NUM_BINS = 15  # of the calibration error, as Guo et al. (2017) have it
-COLUMNS = ["index", "label", "prediction", *(f"p{k}" for k in range(NUM_CLASSES)), "margin"]
 
 
 def split_metrics(answers: Answers, *, split: str) -> dict[str, Any]:
@@ -27,7 +25,8 @@ def split_metrics(answers: Answers, *, split: str) -> dict[str, Any]:
     loss = -answers.log_probs[np.arange(len(labels)), labels].mean()
     low, high = wilson(int(correct.sum()), len(labels), level=LEVEL)
     reliability = calibration(answers.confidence, correct, num_bins=NUM_BINS)
-    confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
+    num_classes = answers.log_probs.shape[1]
+    confusion = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(confusion, (labels, answers.predictions), 1)
     hits, labelled, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
 
@@ -61,8 +60,12 @@ def mistake_words(answers: Answers, class_names: Sequence[str], *, limit: int) -
     ]
 
 
+def answer_columns(num_classes: int) -> list[str]:
+    return ["index", "label", "prediction", *(f"p{k}" for k in range(num_classes)), "margin"]
+
+
 def answer_rows(answers: Answers, indices: Iterable[int]) -> Iterable[list[object]]:
-    """Rows of `COLUMNS`; probabilities with six digits."""
+    """Rows of `answer_columns`; probabilities with six digits."""
     for i in indices:
         probs = [f"{p:.6g}" for p in answers.probs[i]]
         yield [i, answers.labels[i], answers.predictions[i], *probs, f"{answers.margin[i]:.6g}"]

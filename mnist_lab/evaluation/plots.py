@@ -19,6 +19,8 @@ NUM_MISTAKES = 24  # in the grid of the most confident ones
 NUM_DISAGREEMENTS = 12  # for each of two networks
 WIDTH = 8.4  # inches of a figure of tiles
 COLUMNS = 6
+MAX_CLASSES = 60  # in a table of confusion
+LINE, DIGIT, GAP = 14.0, 5.1, 5.0  # points: of a class's name, a digit, between two numbers
 TILE_WIDTH, TILE_HEIGHT, CAPTION, MARGIN = 36, 44, 15, 4  # in pixels of an image
 
 
@@ -52,8 +54,17 @@ def confusion_figure(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     """Counts, a row for each label; shaded by the mistakes, which the diagonal would drown."""
     counts = np.asarray(confusion)
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    title = f"{int(mistakes.sum()):,} mistakes in {int(counts.sum()):,} images"
+    if len(counts) > MAX_CLASSES:
+        by_mistakes = (mistakes.sum(axis=0) + mistakes.sum(axis=1)).argsort(kind="stable")
+        rows = np.sort(by_mistakes[-MAX_CLASSES:])
+        title += f"; the {MAX_CLASSES} of {len(counts):,} classes that are mixed up most"
+        counts, mistakes = (each[np.ix_(rows, rows)] for each in (counts, mistakes))
+        class_names = [class_names[row] for row in rows]
     most = max(1, int(mistakes.max()))
-    figure = Figure(figsize=(6.2, 5.8), layout="constrained")
+    cell = max(LINE, DIGIT * len(str(counts.max())) + GAP) / 72  # inches
+    side = max(5.0, cell * len(counts))
+    figure = Figure(figsize=(side + 1.2, side + 0.8), layout="constrained")
     axes = figure.subplots()
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=most)
     for (row, column), count in np.ndenumerate(counts):
@@ -69,7 +80,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], class_names: Sequence[s
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="predicted", ylabel="actual")
-    axes.set_title(f"{int(mistakes.sum()):,} mistakes in {int(counts.sum()):,} images")
+    axes.set_title(title)
     return figure
 
 
@@ -196,4 +207,4 @@ def show_image(
 
 def clipped(name: str, *, limit: int = 12) -> str:
     """A name that fits into its place."""
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"
+    return name if len(name) <= limit else f"{name[: limit - 5]}…{name[-4:]}"  # often a number

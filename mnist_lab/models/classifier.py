@@ -19,7 +19,7 @@ from mnist_lab.models.means import RunningMeans
 
 AnyBatch = Batch | list[Tensor]  # torch collates a batch of pairs into a list
 NOT_STORED = ["optimizer", "schedule", "metrics"]  # among a checkpoint's hyper-parameters
-NUM_CLASSES = 10
+NUM_CLASSES = 10  # MNIST's: of scripts and checkpoints that do not say
 NUM_PIXELS = 28 * 28
 
 
@@ -30,6 +30,7 @@ class Classifier(LightningModule, ABC):
     optimizer, schedule and metrics become hyper-parameters, which a checkpoint keeps.
 
     Args:
+        num_classes: logits of an image.
         label_smoothing: share of the target that is spread over all classes, in training alone.
         class_weights: of each class in the training loss; None: 1.
         optimizer: takes the parameters and returns an optimizer; None: torch.optim.Adam, lr 1e-3.
@@ -45,6 +46,7 @@ class Classifier(LightningModule, ABC):
     def __init__(
         self,
         *,
+        num_classes: int = NUM_CLASSES,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
@@ -55,6 +57,7 @@ class Classifier(LightningModule, ABC):
         self.save_hyperparameters(
             ignore=NOT_STORED, logger=False
         )  # those of a network that does not
+        self.num_classes = num_classes
         self.optimizer = optimizer
         self.schedule = schedule
         self.label_smoothing = label_smoothing
@@ -63,20 +66,20 @@ class Classifier(LightningModule, ABC):
         self.example_input_array = torch.zeros(1, 1, 28, 28)  # for summaries of the layers
         self.running_means = RunningMeans()
         self.eval_loss = MeanMetric()
-        self.eval_acc = MulticlassAccuracy(NUM_CLASSES, average="micro")
+        self.eval_acc = MulticlassAccuracy(num_classes, average="micro")
         self.metrics = MetricCollection(dict(metrics or {}), compute_groups=False)
 
     @abstractmethod
-    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n classes"]:
         """Logits: a pure function of the weights and the images, but for dropout in training."""
 
     def training_step(self, batch: AnyBatch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
-        """Loss in nats, mean over the batch, and logits (n, 10).
+        """Loss in nats, mean over the batch, and logits (n, classes).
 
         Nothing is logged here: a callback keeps the running means of what is returned.
         """
         images, labels = batch
-        logits = self(images)  # hop 3: (n, 10)
+        logits = self(images)  # hop 3: (n, classes)
         loss = F.cross_entropy(  # hop 4: nats
             logits, labels, self.class_weights, label_smoothing=self.label_smoothing
         )
@@ -130,7 +133,7 @@ class Classifier(LightningModule, ABC):
         for metric in (self.eval_loss, self.eval_acc, self.metrics):
             metric.reset()
 
-    def predict_step(self, batch: AnyBatch, batch_idx: int) -> Float[Tensor, "n 10"]:  # noqa: ARG002
+    def predict_step(self, batch: AnyBatch, batch_idx: int) -> Float[Tensor, "n classes"]:  # noqa: ARG002
         """Logits."""
         images, _ = batch
         logits: Tensor = self(images)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mnist_lab.models.classifier import NOT_STORED, NUM_CLASSES, Classifier
+from mnist_lab.models.classifier import NOT_STORED, Classifier
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.layers import FlattenPixels, init_weights
 
@@ -38,10 +38,10 @@ class CNN(Classifier):
             nn.Linear(channels[-1] * side * side, width),
             nn.ReLU(inplace=True),
         ]
-        layers += [Dropout(dropout), nn.Linear(width, NUM_CLASSES)]  # (n, 10)
+        layers += [Dropout(dropout), nn.Linear(width, self.num_classes)]  # (n, classes)
         self.layers = nn.Sequential(*layers)
         init_weights(self, init)
         self.to(memory_format=torch.channels_last)  # convolutions run faster so
 
-    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n classes"]:
         return self.layers(images)  # type: ignore[no-any-return]

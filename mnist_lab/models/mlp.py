@@ -5,14 +5,14 @@ from typing import Any, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mnist_lab.models.classifier import NOT_STORED, NUM_CLASSES, NUM_PIXELS, Classifier
+from mnist_lab.models.classifier import NOT_STORED, NUM_PIXELS, Classifier
 from mnist_lab.models.dropout import Dropout
 from mnist_lab.models.layers import init_weights
 
 
 @final
 class MLP(Classifier):
-    """784 - width, `depth` times - 10, with ReLU and then dropout after each hidden layer."""
+    """784 - width, `depth` times - classes, with ReLU and then dropout after each hidden layer."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class MLP(Classifier):
                 nn.ReLU(inplace=True),
                 Dropout(dropout),
             ]
-        self.layers = nn.Sequential(*layers, nn.Linear(width, NUM_CLASSES))  # (n, 10)
+        self.layers = nn.Sequential(*layers, nn.Linear(width, self.num_classes))  # (n, classes)
         init_weights(self, init)
 
-    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
+    def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n classes"]:
         return self.layers(images)  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""A photo to 28x28 to ten probabilities."""
+"""A photo to 28x28."""

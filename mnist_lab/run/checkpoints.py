@@ -17,7 +17,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from mnist_lab.run.config import stored_config
 from mnist_lab.run.former import upgrade_checkpoint
-from mnist_lab.settings.build import build
+from mnist_lab.settings.build import build, build_network
 from mnist_lab.settings.schema import SCHEMA, taken_version
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.files import read_bytes, write_atomically
@@ -188,7 +188,7 @@ def restore_model(config: dict[str, Any], checkpoint: dict[str, Any]) -> Classif
         Refused: it cannot be built, or the weights' names, shapes or types are not its own.
     """
     refuse_other_weights(checkpoint["state_dict"], network_without_memory(config).state_dict())
-    model: Classifier = build(config["model"])  # of 32 bits, whatever it was trained with
+    model: Classifier = build_network(config)  # of 32 bits, whatever it was trained with
     model.load_state_dict(checkpoint["state_dict"])
     return model.eval()
 
@@ -197,7 +197,7 @@ def network_without_memory(config: dict[str, Any], **parts: Any) -> Classifier:
     """Build the network of a configuration as names and shapes: a false width costs nothing."""
     try:
         with torch.device("meta"):
-            model: Classifier = build(config["model"], **parts)
+            model: Classifier = build_network(config, **parts)
     except Refused:
         raise
     except Exception as error:

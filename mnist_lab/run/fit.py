@@ -23,7 +23,7 @@ from torchmetrics import Metric
 
 from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
-from mnist_lab.data.source import Source, settled
+from mnist_lab.data.source import settled
 from mnist_lab.models.means import RunningMeans
 from mnist_lab.run.callbacks import Answered, ProgressBar, Record, SeedEpochs, StopOnSignal
 from mnist_lab.run.checkpoints import AtomicCheckpointIO
@@ -31,9 +31,10 @@ from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.device import INSTEAD, asked_of, departures, device_name, granted
 from mnist_lab.run.directory import read_epochs
 from mnist_lab.run.fast_loop import FastEpochLoop, ignore_stored_by_slurm
+from mnist_lab.run.images import data_module, source_of
 from mnist_lab.run.measure import measure, record
 from mnist_lab.run.tensorboard import session
-from mnist_lab.settings.build import build, build_extras
+from mnist_lab.settings.build import build, build_extras, build_network
 from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.ui.console import Console, layer_table, result_table
 from mnist_lab.ui.errors import Failed, Refused, first_line
@@ -68,7 +69,7 @@ def resolved(config: Config) -> Config:
             nothing of it left to train on.
     """
     data = settled(config["data"])
-    splits = Source.of(data).read()
+    splits = source_of(data).read()
     num_val = splits.num_val(data["val_fraction"])
     trainer = granted(config["trainer"])
     refuse_unfit_trainer(
@@ -101,13 +102,13 @@ def refuse_unfit_trainer(trainer: Config, *, train_batches: int, val_batches: in
             )
 
 
-def build_model(config: Config, metrics: Mapping[str, Metric]) -> Classifier:
+def build_model(config: Config, metrics: Mapping[str, Metric] | None = None) -> Classifier:
     """Build the network with the first weights that its seed gives."""
     torch.manual_seed(epoch_seed(config["seed"], 0, "weights"))
     optimizer = build(config["optimizer"])
     schedule = build(config["schedule"])
-    model: Classifier = build(
-        config["model"], optimizer=optimizer, schedule=schedule, metrics=metrics
+    model: Classifier = build_network(
+        config, optimizer=optimizer, schedule=schedule, metrics=metrics
     )
     return model
 
@@ -207,7 +208,7 @@ class Parts:
 
 def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter) -> Parts:
     """Build what a run is made of, and print it."""
-    data: MNISTDataModule = build(config["data"], seed=config["seed"])
+    data = data_module(config["data"], seed=config["seed"])
     extras = build_extras(config, save_dir=run.path)
     model = build_model(config, extras["metrics"])
     summary = ModelSummary(model, max_depth=-1)

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.installed import INSTALL
 from mnist_lab.data.source import COPIED, Source, settled
+from mnist_lab.settings.build import build
 from mnist_lab.ui.console import show_download
 from mnist_lab.ui.errors import Refused
+
+if TYPE_CHECKING:
+    from mnist_lab.data.datamodule import MNISTDataModule
+
+
+@functools.lru_cache(maxsize=2)
+def built_module(node: str) -> Any:
+    """A LightningDataModule of the user's own, built once: it is read once, too."""
+    return build(json.loads(node))
+
+
+def module_of(data: Mapping[str, Any]) -> Any:
+    return built_module(json.dumps(data["module"])) if data.get("module") else None
+
+
+def source_of(data: Mapping[str, Any]) -> Source:
+    """The data set that a node `data` names, to be found and read."""
+    return Source.of(data, module=module_of(data))
+
+
+def data_module(data: Mapping[str, Any], *, seed: int) -> MNISTDataModule:
+    built: MNISTDataModule = build(data, seed=seed, module=module_of(data))
+    return built
 
 
 class OtherImages(Refused):
@@ -41,7 +67,7 @@ def own_images(
         OtherImages: what was found is not what the run has seen.
         Refused: nothing is there, or damaged files.
     """
-    source = Source.of(data)
+    source = source_of(data)
     directory = directory.absolute()
     if source.is_former_subset or source.download:
         source.find(progress=show_download)
@@ -49,7 +75,7 @@ def own_images(
     can_guess = not given and root is not None and (sha256 or source.sha256)
     has_others = False
     for place in places(Path(root), directory) if can_guess else [root]:
-        source = Source.of({**data, "root": place})
+        source = source_of({**data, "root": place})
         if not source.has_files and source.copy is None:
             continue
         try:

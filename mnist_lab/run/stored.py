@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.data.inspection import are_among
-from mnist_lab.data.source import Source, Splits
+from mnist_lab.data.source import Source
+from mnist_lab.data.splits import Splits
 from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import read_epochs, read_state, read_status
-from mnist_lab.run.images import own_images
+from mnist_lab.run.images import data_module, own_images, source_of
 from mnist_lab.settings import own
-from mnist_lab.settings.build import build
 from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
 from mnist_lab.settings.table import SETTINGS, nearest
@@ -62,13 +62,12 @@ class RunData:
         return [printable(name) for name in self.node["class_names"]]
 
     def load(self) -> MNISTDataModule:
-        data: MNISTDataModule = build(self.node, seed=self.seed)
-        return data
+        return data_module(self.node, seed=self.seed)
 
 
 def read(node: dict[str, Any]) -> Splits:
     """Find and read what a `data` node names."""
-    return Source.of(node).find(progress=show_download).read()
+    return source_of(node).find(progress=show_download).read()
 
 
 @dataclass(frozen=True)

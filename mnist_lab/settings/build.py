@@ -15,8 +15,6 @@ from mnist_lab.settings.check import is_own
 from mnist_lab.settings.parameters import constructor_arguments, located
 from mnist_lab.ui.errors import Refused, first_line
 
-NUM_CLASSES = 10
-
 
 def build(node: Mapping[str, Any], **kwargs: Any) -> Any:
     """Build the object that a configuration node names: the only place that instantiates.
@@ -43,6 +41,15 @@ def build(node: Mapping[str, Any], **kwargs: Any) -> Any:
     return built
 
 
+def build_network(config: Mapping[str, Any], **parts: Any) -> Any:
+    """Build the network of a checked configuration: its last layer has a unit for each class.
+
+    Raises:
+        Refused: as `build`.
+    """
+    return build(config["model"], num_classes=len(config["data"]["class_names"]), **parts)
+
+
 class Rehearsal:
     """Builds what configurations name without the memory for it: on torch's meta device.
 
@@ -63,12 +70,13 @@ class Rehearsal:
             Refused: one of them does not take its settings, and why.
         """
         network = self.network(config)
-        key = json.dumps([config["model"], config["optimizer"], config["schedule"]])
+        num_classes = len(config["data"]["class_names"])
+        key = json.dumps([config["model"], num_classes, config["optimizer"], config["schedule"]])
         if key not in self.built:
             with reasons(config, "optimizer"):
-                refuse_other("optimizer", located(config["optimizer"]["_target_"]))
                 network.optimizer = build(config["optimizer"])
                 optimizer = network.configure_optimizers()
+                refuse_other("optimizer", type(optimizer))
             with reasons(config, "schedule"):
                 schedule = build(config["schedule"])
                 schedule(optimizer if isinstance(schedule.func, type) else 1.0)
@@ -79,14 +87,15 @@ class Rehearsal:
     def network(self, config: Mapping[str, Any]) -> Any:
         import torch
 
-        key = json.dumps(config["model"])
+        num_classes = len(config["data"]["class_names"])
+        key = json.dumps([config["model"], num_classes])
         if key not in self.networks:
             with reasons(config, "model"), torch.device("meta"):
                 refuse_other("model", located(config["model"]["_target_"]))
-                network = build(config["model"]).eval()
+                network = build_network(config).eval()
                 shape = tuple(network(torch.zeros(1, 1, 28, 28)).shape)
-                if shape != (1, 10):
-                    raise ValueError(f"gives {shape} for an image; must be (1, 10)")
+                if shape != (1, num_classes):
+                    raise ValueError(f"gives {shape} for an image; must be (1, {num_classes})")
             self.networks[key] = network
         return self.networks[key]
 
@@ -125,7 +134,7 @@ def build_extras(
         Refused: one that cannot be built, is something else, or cannot be used here.
     """
     extras: dict[str, dict[str, Any]] = {group: {} for group in ("metrics", "callbacks", "logger")}
-    given = {"num_classes": NUM_CLASSES, "save_dir": str(save_dir)}
+    given = {"num_classes": len(config["data"]["class_names"]), "save_dir": str(save_dir)}
     for group, built in extras.items():
         for name, node in (config.get(group) or {}).items():
             with reasons(config, group):

@@ -45,7 +45,8 @@ BUILDABLE = frozenset(
 TORCHS = re.compile(r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*")
 
 TABLED = ("data", "model", "optimizer", "schedule", "trainer")  # of the lab's own in these
-OPEN = ("model", "optimizer", "schedule", "metrics", "callbacks", "logger")  # to a user's classes
+EXTRAS = ("metrics", "callbacks", "logger")  # none or any number in these
+OPEN = ("model", "optimizer", "schedule", *EXTRAS, "data.module")  # to a user's classes
 
 
 def is_own(target: str) -> bool:
@@ -80,14 +81,20 @@ def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
             if not (value is None or isinstance(value, str)):
                 raise Refused(f"{name}={as_typed(value)}: must be the name of a choice.")
         elif name not in SETTINGS:
-            if name in OPEN and not value:
+            if name in EXTRAS and not value:
                 continue  # no metrics, no callbacks
             raise unknown(name, value)
         elif not SETTINGS[name].accepts(value):
-            raise Refused(f"{name}={as_typed(value)}: must be {SETTINGS[name].allowed}.")
+            raise Refused(f"{name}={shown(name, value)}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
     if "model" not in foreign and {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
+
+
+def shown(name: str, value: object) -> str:
+    if isinstance(value, list) and len(value) > SETTINGS[name].max_items:
+        return f"{len(value)} of them"
+    return as_typed(value)
 
 
 def foreign_nodes(config: Mapping[str, Any], *, to_build: bool) -> dict[str, str]:
@@ -104,7 +111,7 @@ def foreign_nodes(config: Mapping[str, Any], *, to_build: bool) -> dict[str, str
             raise Refused(f"{name}: not a name that this lab builds.")
         if target in BUILDABLE and group in TABLED:
             continue
-        if group not in OPEN:
+        if not {group, place} & {*OPEN}:
             raise Refused(f"{name}: not a name that this lab builds.")
         if to_build and not is_own(target) and target not in own.named:
             raise Refused(

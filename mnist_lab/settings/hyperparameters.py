@@ -15,6 +15,8 @@ CIRCUMSTANCES = frozenset(
         "data.name",  # stands as `data`
         "data.root",
         "data.folder",
+        "data.format",
+        "data.first_label",
         "data.mirrors",
         "data.download",
         "data.class_names",
@@ -35,7 +37,13 @@ NAMES = (
     *(name for name in SETTINGS if name not in CIRCUMSTANCES and not name.startswith("hydra.")),
 )
 
-OWN_GROUPS = ("model.", "optimizer.", "schedule.", "callbacks.")  # with classes of a user's
+OWN_GROUPS = (
+    "model.",
+    "optimizer.",
+    "schedule.",
+    "callbacks.",
+    "data.module.",
+)  # with classes of a user's
 
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, Value]:

@@ -79,12 +79,12 @@ def is_value(override: Override) -> bool:
     """Whether an override changes one setting of a run, and no choice of a file."""
     changes = not changes_shape(override)
     name = override.key_or_group
-    return changes and (name in SETTINGS or may_be_own(name)) and not name.startswith("hydra.")
+    return changes and bool(name in SETTINGS or own_place(name)) and not name.startswith("hydra.")
 
 
-def may_be_own(name: str) -> bool:
-    """Whether a class of the user's may have such a setting; composing tells whether it has."""
-    return "." in name and name.partition(".")[0] in OPEN
+def own_place(name: str) -> str:
+    """Where a class of the user's may have it, "" nowhere; composing tells whether it has."""
+    return next((place for place in OPEN if name.startswith(f"{place}.")), "")
 
 
 def check_launcher(name: str, known: Sequence[str]) -> None:
@@ -95,8 +95,8 @@ def check_launcher(name: str, known: Sequence[str]) -> None:
 
 
 def groups_of_own_classes(overrides: Sequence[Override]) -> set[str]:
-    """Groups whose settings only composing can tell, for a user's classes may be in them."""
-    typed = {one.key_or_group.partition(".")[0] for one in overrides if names_class(one)}
+    """Places whose settings only composing can tell, for a user's classes may be in them."""
+    typed = {own_place(one.key_or_group) for one in overrides if names_class(one)}
     return {"metrics", "callbacks", "logger", *typed, *(OPEN if own.folders else ())}
 
 
@@ -126,7 +126,7 @@ def check_override(
     if key in RETIRED:
         raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
     digests = tuple(f"{name}." for name in DIGESTS)
-    may_be = may_be_own(key) and key.partition(".")[0] in unknown
+    may_be = bool(own_place(key)) and own_place(key) in unknown
     if not (key in groups or key in SETTINGS or key.startswith(digests) or may_be):
         raise Refused(f"{text}: no such setting; {no_such_setting(key, [*groups, *SETTINGS])}")
     if override.is_delete() and not may_be:
@@ -150,9 +150,11 @@ def check_override(
 
 def is_of_own_class(override: Override, config: Mapping[str, Any]) -> bool:
     """Whether it is about a class of the user's, which may take what conf/ does not know."""
-    node = config.get(override.key_or_group.partition(".")[0])
+    place, node = own_place(override.key_or_group), config
+    for part in place.split("."):
+        node = node.get(part, {}) if isinstance(node, Mapping) else {}
     target = node.get("_target_", "") if isinstance(node, Mapping) else ""
-    return may_be_own(override.key_or_group) and target not in BUILDABLE
+    return bool(place) and target not in BUILDABLE
 
 
 def changes_shape(override: Override) -> bool:

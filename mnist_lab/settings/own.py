@@ -63,16 +63,16 @@ def add_config_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def targets(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The nodes that name what is to be built: `model`, or `callbacks.ema`."""
+    """The nodes that name what is to be built: `model`, `callbacks.ema` or `data.module`."""
     for group, node in config.items():
         if not isinstance(node, Mapping) or group == "hydra":
             continue
         if "_target_" in node:
             yield group, node
-        else:
-            for name, inner in node.items():
-                if isinstance(inner, Mapping) and "_target_" in inner:
-                    yield f"{group}.{name}", inner
+        for name in ("module",) if "_target_" in node else node:
+            inner = node.get(name)
+            if isinstance(inner, Mapping) and "_target_" in inner:
+                yield f"{group}.{name}", inner
 
 
 def name_targets(config: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ OF_LIBRARIES = (
     "lightning.",
     "torchmetrics.",
 )  # whose nodes stay as short as they are
-GIVEN = frozenset({"self", "params", "optimizer", "schedule", "metrics", "progress"})
+GIVEN = frozenset({"self", "num_classes", "params", "optimizer", "schedule", "metrics", "progress"})
 
 
 @dataclass(frozen=True)

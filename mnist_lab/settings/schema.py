@@ -25,6 +25,9 @@ BEFORE: dict[int, dict[str, Any]] = {
         "trainer.profiler": None,
     },
     2: {
+        "data.first_label": 0,
+        "data.format": "idx",
+        "data.transposed": False,
         "model.label_smoothing": 0.0,
         "model.class_weights": None,
         **{f"choices.{group}": None for group in ("metrics", "callbacks", "logger", "debug")},

@@ -56,6 +56,8 @@ class Setting:
             text = " ".join([noun, *parts])
         if self.many and self.min_items == self.max_items:
             text = f"a list of {self.min_items}, each {text}"
+        elif self.many and self.min_items > 1:
+            text = f"a list of {self.min_items} to {self.max_items}, each {text}"
         elif self.many:
             text = f"a list, each {text}"
         if self.otherwise:
@@ -115,9 +117,23 @@ SETTINGS: dict[str, Setting] = {
     "data.root": word(
         "folder that holds the data; null: data/, else the installed copy of MNIST", optional=True
     ),
-    "data.folder": word("where in data.root the four IDX files lie"),
+    "data.folder": word("where in data.root the files lie"),
+    "data.format": word(
+        "what the files are: MNIST's IDX, Keras's .npz, Kaggle's CSV, or a folder of pictures a "
+        "class",
+        choices=("idx", "npz", "csv", "folders"),
+    ),
+    "data.first_label": whole(
+        "label in the files that stands for the first of data.class_names", 0, 1000
+    ),
+    "data.transposed": flag("the files hold columns as rows, as EMNIST's do; turn them upright"),
     "data.mirrors": word("https addresses to download from, in turn", many=True, min_items=0),
-    "data.class_names": word("what the ten labels mean", many=True, min_items=10, max_items=10),
+    "data.class_names": word(
+        "what the labels mean, in their order: a name for each class",
+        many=True,
+        min_items=2,
+        max_items=1000,
+    ),
     "data.download": flag("fetch the files when they are not there"),
     "data.batch_size": whole("images in one optimizer step", 1, 60_000),
     "data.val_fraction": number(

@@ -206,10 +206,6 @@ def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str
 
     nothing = f"No run {'that can be read ' if remarks else ''}has finished yet."
     parts = [listed(study.notes)]
-    runs = [result for group in (*study.groups, *study.unranked) for result in group.results]
-    if runs and "data" not in study.names:
-        names = sorted({as_typed(result.settings.get("data")) for result in runs})
-        parts.append(listed([f"data set: {', '.join(names)}"]))
     if study.groups or study.unranked:
         parts.append(table(table_rows(study), num_left=1 + len(study.names)))
     if starred(study):
@@ -222,4 +218,8 @@ def text(study: Study, remarks: Sequence[str], *, markdown: bool = False) -> str
             title[1] += " (against the first run's, paired by seed)"
         parts.append(table([title, *effect_rows(study)], num_left=2))
         parts.append(shares_line(study))
+    runs = [result for group in (*study.groups, *study.unranked) for result in group.results]
+    if runs and "data" not in study.names:
+        names = sorted({as_typed(result.settings.get("data")) for result in runs})
+        parts.append(listed([f"data set: {', '.join(names)}"]))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.data.source import Source, settled
+from mnist_lab.data.source import settled
+from mnist_lab.run.images import source_of
 from mnist_lab.settings.build import Rehearsal
 from mnist_lab.settings.compose import Config, checked, compose
 from mnist_lab.settings.groups import SWEEP
@@ -207,7 +208,7 @@ def locate_data(jobs: Sequence[Job]) -> dict[int, str]:
         key = json.dumps(data, sort_keys=True)
         if key not in found:
             node = settled(data, progress=show_download)
-            found[key] = node, Source.of(node).read().sha256
+            found[key] = node, source_of(node).read().sha256
         job.settings["data"], digests[job.number] = found[key]
     return digests
 

@@ -12,8 +12,13 @@ from typing import Any
 
 from mnist_lab.run.config import refuse_interpolations
 from mnist_lab.run.directory import Run, read_json, read_state, read_status
-from mnist_lab.settings.check import OPEN, check, foreign_nodes
-from mnist_lab.settings.overrides import check_override, names_class, parsed_overrides
+from mnist_lab.settings.check import check, foreign_nodes
+from mnist_lab.settings.overrides import (
+    check_override,
+    groups_of_own_classes,
+    names_class,
+    parsed_overrides,
+)
 from mnist_lab.settings.schema import RETIRED, SCHEMA, taken_version, upgrade
 from mnist_lab.settings.table import leaves
 from mnist_lab.sweep.plan import Job, Plan, values_of
@@ -210,10 +215,11 @@ def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, A
         raise Refused("not a name that a job's directory has.")
     typed = [str(text) for text in stored["overrides"]]
     overrides = tuple(text for text in typed if text.partition("=")[0] not in RETIRED)
-    for override in parsed_overrides(overrides):
+    parsed = parsed_overrides(overrides)
+    for override in parsed:
         if override.key_or_group.startswith("hydra"):
             raise Refused(f"{override.input_line}: not allowed there.")
-        check_override(override, multirun=False, unknown=OPEN)
+        check_override(override, multirun=False, unknown=groups_of_own_classes(parsed))
         if names_class(override):  # composing takes what it is told for the user's own word
             foreign_nodes({"model": {"_target_": override.value()}}, to_build=True)
     settings = stored_settings(document, stored)

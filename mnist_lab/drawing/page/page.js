@@ -7,6 +7,8 @@ const FILL = 0.8; // of them that the digit takes, however large it was drawn
 const PEN_SENT = 1 / 7; // width of the pen there, as a share of the digit's longer side
 const SMALLEST = 1 / 8; // share of the paper: anything smaller counts as that large
 
+const MOST_BARS = 12; // of more classes than that the best are shown, the best on top
+
 const NO_ANSWER = "No answer: is mnist-demo still running?";
 
 const element = (id) => document.getElementById(id);
@@ -160,6 +162,10 @@ function showProbs(probs, best) {
     fill.style.transform = `scaleX(${probs[k]})`;
     share.textContent = best < 0 ? "" : percent(probs[k]);
   });
+  if (bars.length <= MOST_BARS) return;
+  const order = [...bars.keys()].sort((a, b) => probs[b] - probs[a]);
+  const shown = order.slice(0, MOST_BARS).map((k) => bars[k].item);
+  element("bars").replaceChildren(...shown);
 }
 
 function percent(prob) {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_lab.pictures.prediction import Prediction
+from mnist_lab.prediction.prediction import Prediction
 from mnist_lab.run.stored import RunData, StoredRun
 from mnist_lab.ui.console import progress_bar
 from mnist_lab.ui.errors import Refused

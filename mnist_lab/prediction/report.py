@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mnist_lab.pictures.asking import MAX_SHOWN
-from mnist_lab.pictures.prediction import NUM_CLASSES, Prediction
+from mnist_lab.prediction.asking import MAX_SHOWN
+from mnist_lab.prediction.prediction import NUM_BEST, WIDEST, Prediction
 from mnist_lab.ui.console import plain_table, screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import csv_table
@@ -26,7 +26,7 @@ def report(predictions: Sequence[Prediction], class_names: Sequence[str], *, for
         return
     if any(each.probs is not None for each in predictions):
         console.print(as_table(predictions, class_names))
-        if class_names != [str(k) for k in range(len(class_names))]:
+        if class_names != [str(k) for k in range(len(class_names))] and len(class_names) <= WIDEST:
             console.print(", ".join(f"{k} {name}" for k, name in enumerate(class_names)))
     for each in predictions:
         if each.neighbours:
@@ -57,7 +57,7 @@ def draw(predictions: Sequence[Prediction], class_names: Sequence[str], path: Pa
     shown = [each for each in predictions if each.probs is not None][:MAX_SHOWN]
     if not shown:
         return
-    from mnist_lab.pictures.plots import predictions_figure
+    from mnist_lab.prediction.plots import predictions_figure
     from mnist_lab.ui.plotting import save
 
     try:
@@ -84,8 +84,9 @@ def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> T
     """A row for each picture that was predicted; probabilities below 0.005 are a dot."""
     labelled = any(each.label is not None for each in predictions)
     table = plain_table("picture", "prediction", *(["actual"] if labelled else []))
-    for k in range(NUM_CLASSES):
-        table.add_column(str(k), justify="right", no_wrap=True)
+    few = len(class_names) <= WIDEST
+    for k in range(len(class_names) if few else NUM_BEST):
+        table.add_column(str(k) if few else f"{k + 1}.", justify="right", no_wrap=True)
     for each in predictions:
         if each.probs is not None and each.answer is not None:
             actual = "-" if each.label is None else class_names[each.label]
@@ -93,6 +94,9 @@ def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> T
                 each.name,
                 class_names[each.answer],
                 *([actual] if labelled else []),
-                *(f"{p:.2f}" if p >= 0.005 else "·" for p in each.probs),
+                *(
+                    ("" if few else f"{class_names[k]} ") + (f"{p:.2f}" if p >= 0.005 else "·")
+                    for k, p in zip(each.shown, each.probs[each.shown], strict=True)
+                ),
             )
     return table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_lab.data.source import Splits
+from mnist_lab.data.splits import Splits
 from mnist_lab.pictures.normalisation import to_mnist
 from mnist_lab.pictures.picture import PictureError, load_picture
 from mnist_lab.ui.console import printable
@@ -17,21 +17,21 @@ from mnist_lab.ui.console import printable
 if TYPE_CHECKING:
     from mnist_lab.evaluation.neighbours import Neighbour
 
-NUM_CLASSES = 10
+WIDEST = 12  # classes whose probabilities fit beside each other; of more the best are shown
+NUM_BEST = 5
 FIGURE_PIXELS = 400  # of a picture's long side that are kept for the figure
-COLUMNS = ["file", "prediction", *(f"p{k}" for k in range(NUM_CLASSES)), "name", "label", "error"]
 
 
 @dataclass(kw_only=True)
 class Prediction:
-    """One picture on its way to ten probabilities, or the reason why it has none.
+    """One picture on its way to a probability for each class, or the reason why it has none.
 
     Attributes:
         name: of the file, or `test/149` for an item of the test split.
         picture: float (h, w), 0 black, 1 white: what a person sees, for the figure.
         image: uint8 (28, 28), 0 paper, 255 ink: what the network sees.
         label: where it is known.
-        probs: float64 (10,), once a network was asked.
+        probs: float64 (classes,), once a network was asked.
         neighbours: the nearest training images, where they were asked for.
     """
 
@@ -63,9 +63,18 @@ class Prediction:
     def answer(self) -> int | None:
         return None if self.probs is None else int(self.probs.argmax())
 
+    @property
+    def shown(self) -> list[int]:
+        """The classes whose probabilities a person is shown: all, or the best, the best first."""
+        assert self.probs is not None
+        if len(self.probs) <= WIDEST:
+            return [*range(len(self.probs))]
+        best: list[int] = np.argsort(-self.probs, kind="stable")[:NUM_BEST].tolist()
+        return best
+
     def row(self, class_names: Sequence[str]) -> dict[str, Any]:
-        """Values of `COLUMNS`, None where there is none; and neighbours where asked for."""
-        probs = [None] * NUM_CLASSES if self.probs is None else [float(p) for p in self.probs]
+        """The columns of a table, None where there is no value; neighbours where asked for."""
+        probs = [None] * len(class_names) if self.probs is None else self.probs.tolist()
         row: dict[str, Any] = {
             "file": self.name,
             "prediction": self.answer,

@@ -14,7 +14,7 @@ from mnist_lab.ui.plotting import BLUE, ORANGE, styled
 
 if TYPE_CHECKING:
     from mnist_lab.evaluation.neighbours import Neighbour
-    from mnist_lab.pictures.prediction import Prediction
+    from mnist_lab.prediction.prediction import Prediction
 
 
 @styled
@@ -34,10 +34,11 @@ def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[
         left.set_title("picture", fontsize=8)
         middle.set_title("seen by the network", fontsize=8)
         assert each.probs is not None
-        for k, height in enumerate(each.probs):
-            right.stem(k, height, linefmt=ORANGE if k == each.answer else BLUE, basefmt=" ")
+        for place, k in enumerate(each.shown):
+            color = ORANGE if k == each.answer else BLUE
+            right.stem(place, each.probs[k], linefmt=color, basefmt=" ")
         right.set(ylim=(0, 1.08), ylabel="probability")
-        name_ticks(right, class_names)
+        name_ticks(right, [class_names[k] for k in each.shown])
         right.grid(visible=False, axis="x")
         title = f"{clipped(each.name, limit=70)}: {each.words(class_names)}"
         part.suptitle(title, x=0.01, ha="left")

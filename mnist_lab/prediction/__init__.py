@@ -1,0 +1,1 @@
+"""Single images to probabilities, in words and figures."""
