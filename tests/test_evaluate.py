@@ -401,6 +401,10 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
     with pytest.raises(Refused, match="trained on other images"):
         evaluate_command([str(folder / "mlp"), str(run)])
     (run / "checkpoints/best.ckpt").unlink()
+    with pytest.raises(Refused, match="was deleted"):
+        evaluate_command([str(run), "--checkpoint", "best"])
+    rows = run / "metrics.csv"
+    rows.write_text(rows.read_text().replace("val/", "other/"))
     with pytest.raises(Refused, match="no validation"):
         evaluate_command([str(run), "--checkpoint", "best"])
     (run / "checkpoints/last.ckpt").unlink()
