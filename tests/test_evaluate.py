@@ -408,6 +408,9 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
     with pytest.raises(Refused, match="no validation"):
         evaluate_command([str(run), "--checkpoint", "best"])
     (run / "checkpoints/last.ckpt").unlink()
+    with pytest.raises(Refused, match="was deleted"):
+        evaluate_command([str(run)])
+    rows.unlink()
     with pytest.raises(Refused, match="not finished an epoch"):
         evaluate_command([str(run)])
     assert not (run / "evaluation").exists()
