@@ -176,14 +176,15 @@ def test_the_effect_of_a_setting_is_its_mean_over_the_others(sweep: Path):
 
 
 def test_people_read_percent_and_one_line_a_row(sweep: Path):
-    lines = text(studied(sweep), []).splitlines()
+    first, _, *lines = text(studied(sweep), []).splitlines()
+    assert first == "data set: mnist_5k"
     assert lines[0].split() == [
         *("#", "optimizer", "width", "n", "val/acc", "%", "sd", "95", "%", "interval"),
         *("test/acc", "%", "params", "seconds"),
     ]
     assert lines[1].split()[:6] == ["1", "adam", "128", "3", "95.47", "0.25"]
     assert lines[1].split()[-3:] == ["4.53", "101,770", "3.0"]
-    markdown = text(studied(sweep), [], markdown=True).splitlines()
+    markdown = text(studied(sweep), [], markdown=True).splitlines()[2:]
     assert [len(line.split(" | ")) for line in markdown[:6]] == [10] * 6
     assert markdown[2].startswith("| 1 | adam | 128 | 3 | 95.47 |")
 
@@ -299,7 +300,7 @@ def test_settings_that_only_some_runs_have_are_a_dash(tmp_path: Path):
     found = studied(tmp_path)
     assert found.names == ("model", "model.width")
     assert labels(found) == ["model=mlp width=128", "model=mlp width=64", "model=linear"]
-    assert text(found, []).splitlines()[3].split()[:3] == ["3*", "linear", "-"]
+    assert text(found, []).splitlines()[5].split()[:3] == ["3*", "linear", "-"]
 
 
 def test_what_follows_from_a_choice_does_not_vary_by_itself(tmp_path: Path):
@@ -438,7 +439,7 @@ def test_unfinished_and_damaged_runs_are_lines_of_their_own(sweep: Path, tmp_pat
     held.release()
     found = study(results)
     assert labels(found) == labels(studied(sweep))
-    lines = text(found, remarks).split("\n\n")[1].splitlines()
+    lines = text(found, remarks).split("\n\n")[2].splitlines()
     starts = {line.partition(":")[0] for line in lines[:5]}
     assert starts == {
         *("running after epoch 1 of 5", "crashed after epoch 1 of 5", "failed after epoch 0"),
@@ -475,7 +476,7 @@ def test_a_setting_that_diverged_is_never_ranked(tmp_path: Path):
         "lr=1 (the baseline) is not ranked: 1 of 3 seeds have no finite val/acc.",
         "lr=0.1 is not ranked: 1 of 3 seeds have no finite val/acc.",
     )
-    rows = text(found, []).splitlines()
+    rows = text(found, []).splitlines()[2:]
     assert rows[2].split()[:4] == ["-", "1", "3", "diverged"]
     assert json.loads(json_text(found, []))["settings"][1]["mean"] is None
     assert [*csv.DictReader(io.StringIO(csv_text(found)))][1]["val/acc"] == "nan"
