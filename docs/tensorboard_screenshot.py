@@ -13,7 +13,6 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from browser import PATIENCE_S, Browser, server
 
@@ -37,12 +36,20 @@ hits.forEach((element) => element.click());
 return hits.length;
 """
 
-# Curves alone, unsmoothed, coloured by optimizer.
-TIME_SERIES = {
-    "tagFilter": "^(train|val)/",
-    "smoothing": 0,
-    "runColorGroup": r"regex:optimizer=(\w+)",
-}
+# What TensorBoard shows before anybody clicks.
+CHARTS = """
+const texts = (selector) => [...document.querySelectorAll(selector)]
+  .map((element) => element.title || element.textContent.trim()).filter(Boolean);
+return [texts('runs-data-table .cell'), texts('scalar-card .tag')];
+"""
+COLUMNS = f"""{EVERYTHING}
+const cells = found.filter((e) => e.matches('vaadin-grid-cell-content'));
+return cells.map((cell) => cell.textContent.trim()).filter(Boolean);
+"""
+LINES = f"""{EVERYTHING}
+const menu = found.find((e) => e.id === 'colorByDropDownMenu');
+return [menu.value, found.filter((e) => e.matches('g.foreground path')).length];
+"""
 
 
 def tensorboard(logdir: Path) -> contextlib.AbstractContextManager[str]:
@@ -83,37 +90,28 @@ def press(browser: Browser, selector: str, text: str) -> None:
         raise LookupError(f"the page has no {selector} called {text}")
 
 
-def tick(browser: Browser, *names: str, on: bool) -> None:
-    """Set checkboxes; those that are so already, or not there, are left alone."""
-    for name in names:
-        browser.run(PRESS, f"paper-checkbox{':not([checked])' if on else '[checked]'}", name)
+def take_pictures(browser: Browser, address: str, folder: Path) -> tuple[Any, Any, Any]:
+    """Go through Time Series, the table of HParams and its parallel coordinates, as they open.
 
+    Returns:
+        Runs and charts; columns; by what how many lines are coloured.
+    """
 
-def take_pictures(browser: Browser, address: str, folder: Path) -> None:
-    """Go through Time Series, the table of HParams and its parallel coordinates."""
-
-    def picture(name: str) -> None:
+    def picture(name: str, shown: str) -> Any:
         time.sleep(3)  # charts are still moving
         (folder / f"tensorboard_{name}.png").write_bytes(browser.picture())
+        return browser.run(shown)
 
     browser.resize(1600, 860)
-    browser.open(f"{address}/?{urlencode(TIME_SERIES)}#timeseries")
-    wait_for(browser, "Tags matching filter", "val", "/loss")
-    press(browser, "button", "Settings")
-    picture("time_series")
-
+    browser.open(address)
+    wait_for(browser, "2. train")
+    charts = picture("time_series", CHARTS)
     browser.open(f"{address}/#hparams")
-    wait_for(browser, "Trial ID", "test/acc")
-    tick(browser, "seed", "data", "gap", "lr", on=False)
-    tick(browser, "val/acc", "val/loss", on=True)
-    press(browser, "paper-item", "val/acc")  # to sort by
-    press(browser, "paper-item", "Descending")
-    picture("table")
-
+    wait_for(browser, "Trial ID")
+    columns = picture("table", COLUMNS)
     press(browser, "paper-tab", "PARALLEL COORDINATES VIEW")
     wait_for(browser, "Color by")
-    press(browser, "paper-item", "val/acc")
-    picture("parallel")
+    return charts, columns, picture("parallel", LINES)
 
 
 def main(logdir: Path, folder: Path) -> None:

@@ -40,7 +40,7 @@ Train a network on MNIST: mnist-train [SETTING=VALUE ...]
   mnist-train sweep=published --plan                  a ready grid; only say what would run
 
 Each run gets a directory of its own below outputs/: metrics in metrics.json and metrics.csv,
-weights in checkpoints/, curves in tensorboard/ (tensorboard --logdir outputs).
+weights in checkpoints/, curves for TensorBoard (tensorboard --logdir outputs).
 
 Flags:  -m, --multirun  every combination of the values given     --cfg job  print the settings
         --plan          print the jobs of a sweep and stop        --help     this page

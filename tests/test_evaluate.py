@@ -276,12 +276,12 @@ def test_evaluation_of_a_run(folder: Path, run: Path, capsys: pytest.CaptureFixt
             image.verify()
     assert len(list((run / "evaluation").iterdir())) == 6
 
-    board = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0})
+    board = EventAccumulator(str(run), size_guidance={"images": 0})
     board.Reload()
     names = ("samples", "first_layer", "confusion", "mistakes", "reliability")
     assert set(board.Tags()["images"]) == {f"evaluation/{name}" for name in names}
     assert [len(board.Images(f"evaluation/{name}")) for name in names] == [1] * 5
-    assert "val/acc" in board.Tags()["scalars"]
+    assert "1. val/acc" in board.Tags()["scalars"]
 
 
 def test_the_validation_images_are_those_of_the_run(run: Path) -> None:
@@ -401,9 +401,16 @@ def test_what_cannot_be_asked_is_refused_in_a_line(folder: Path, run: Path, tmp_
     with pytest.raises(Refused, match="trained on other images"):
         evaluate_command([str(folder / "mlp"), str(run)])
     (run / "checkpoints/best.ckpt").unlink()
+    with pytest.raises(Refused, match="was deleted"):
+        evaluate_command([str(run), "--checkpoint", "best"])
+    rows = run / "metrics.csv"
+    rows.write_text(rows.read_text().replace("val/", "other/"))
     with pytest.raises(Refused, match="no validation"):
         evaluate_command([str(run), "--checkpoint", "best"])
     (run / "checkpoints/last.ckpt").unlink()
+    with pytest.raises(Refused, match="was deleted"):
+        evaluate_command([str(run)])
+    rows.unlink()
     with pytest.raises(Refused, match="not finished an epoch"):
         evaluate_command([str(run)])
     assert not (run / "evaluation").exists()
@@ -475,12 +482,12 @@ def test_what_was_stored_with_a_run_is_not_trusted(
 def test_a_run_that_is_still_training(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     held = Run.hold(run)
     held.write_status("running", epoch=3)
-    events = sorted((run / "tensorboard").iterdir())
+    events = sorted(run.glob("*tfevents*"))
     evaluate_command([str(run)])
     text = capsys.readouterr().out
     assert "running, with 3 epochs done" in text
     assert "TensorBoard gets the pictures" in text
-    assert sorted((run / "tensorboard").iterdir()) == events
+    assert sorted(run.glob("*tfevents*")) == events
     held.release()
     caveat = StoredRun.find(run, checkpoint="last").caveat
     assert caveat == f"{run}: crashed, with 3 epochs done."

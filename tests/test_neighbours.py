@@ -148,7 +148,7 @@ class OneRun:
     """What the projector asks TensorBoard for: the names of the runs."""
 
     def list_runs(self, *_: object, **__: object) -> list[SimpleNamespace]:
-        return [SimpleNamespace(run_name="tensorboard")]
+        return [SimpleNamespace(run_name=".")]
 
 
 def test_tensorboards_projector_reads_the_features(
@@ -162,7 +162,7 @@ def test_tensorboards_projector_reads_the_features(
     routes = ProjectorPlugin(context).get_plugin_apps()
 
     def ask(route: str, **query: str) -> Any:
-        answer = Client(routes[route]).get("/", query_string={"run": "tensorboard", **query})
+        answer = Client(routes[route]).get("/", query_string={"run": ".", **query})
         assert answer.status_code == 200, answer.text
         return answer
 

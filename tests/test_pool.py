@@ -58,7 +58,7 @@ def job_paths(sweep):
 
 def test_a_job_alone_ends_with_the_weights_that_it_has_in_a_sweep(tmp_path, settings, reference):
     alone = train_run(tmp_path / "run", *settings, "optimizer=adam", "model.width=8", "seed=1")
-    assert weights(alone) == reference["010_optimizer=adam,width=8,seed=1"]
+    assert weights(alone) == reference["010_adam,w8,s1"]
 
 
 def test_a_sweep_on_the_installed_copy_says_nothing_else(mnist_5k, tmp_path):
@@ -193,7 +193,7 @@ def test_a_failure_can_stop_the_sweep(tmp_path, settings):
     assert code == 1
     expected = {0: "interrupted", 1: "failed"} | dict.fromkeys(range(2, 12), "pending")
     assert states(only_sweep(tmp_path)) == expected
-    assert "stopping the others, since 001_optimizer=sgd,width=4,seed=1 failed" in output
+    assert "stopping the others, since 001_sgd,w4,s1 failed" in output
     assert "0 finished, 1 failed, 11 to do" in output
 
 

@@ -20,7 +20,7 @@ from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.table import leaves
 from mnist_lab.sweep import plan as sweep_plan
 from mnist_lab.sweep.launcher import quoted
-from mnist_lab.sweep.plan import Composer, directory_name, plan
+from mnist_lab.sweep.plan import Composer, directory_names, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
 from mnist_lab.sweep.resume import resume_arguments
 from mnist_lab.train import train_command
@@ -75,17 +75,31 @@ def test_equal_jobs_are_one(capsys):
 
 
 def test_names_of_directories():
-    values = {"optimizer": "adam", "model.width": "128", "model.channels": "[12, 20]", "seed": "3"}
-    name = directory_name(7, values, num_jobs=12)
-    assert name == "007_optimizer=adam,width=128,channels=12-20,seed=3"
-    both = {"model.dropout": "0.5", "other.dropout": "0"}
-    assert directory_name(1, both, num_jobs=2) == "001_model.dropout=0.5,other.dropout=0"
+    few = [{"optimizer": "adam", "model.width": str(width)} for width in (32, 128)]
+    assert directory_names(few)[1] == "001_optimizer=adam,width=128"
+    both = {"model.dropout": "0.5", "x.dropout": "0"}
+    assert directory_names([both]) == ["000_m0.5,x0"]
     odd = {"data.root": "../" * 50 + "$(rm -r ~)/é"}
-    names = [directory_name(n, odd, num_jobs=20_000) for n in (0, 19_999)]
-    assert len(set(names)) == 2
-    for name in names:
+    names = directory_names([odd] * 20_000)
+    assert len(set(names)) == 20_000
+    for name in names[:2]:
         assert len(name) <= 100
         assert re.fullmatch(r"\d{5}_[\w.,=+-]+", name, re.ASCII)
+
+
+def test_names_that_are_longer_than_tensorboard_shows_are_brief():
+    """The ready grid of five settings: every value within 30 characters."""
+    grid = grid_of(
+        *("optimizer=sgd,rmsprop,adam", "model.width=128,512", "model.dropout=0,0.2,0.5"),
+        *("trainer.max_epochs=5,20", "seed=range(3)"),
+    )
+    names = directory_names([sweep_plan.values_of(overrides) for overrides in grid])
+    assert names[0] == "000_sgd,w128,d0,m5,s0"
+    assert names[70] == "070_rmsprop,w512,d0.5,m20,s1"
+    assert max(map(len, names)) <= 30
+    assert len({name[4:] for name in names}) == len(grid)  # apart without their numbers, too
+    alike = {"model.depth": "2", "model.dropout": "0", "model.init": "he", "optimizer.lr": "1e-3"}
+    assert directory_names([alike | {"model": "mlp"}]) == ["000_de2,dr0,i=he,lr1e-3,mlp"]
 
 
 @pytest.mark.parametrize("path", ["/a b/$c", "/it's", "/a\\b", "/a\\", "/\\'", "/ü,=[]{}:#"])
@@ -215,7 +229,7 @@ def change(document, path, value):
     document[last] = value
 
 
-JOB = "000_optimizer=sgd,model=mlp,seed=0"
+JOB = "000_sgd,mlp,s0"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import read_epochs, read_metrics, read_state, read_status
 from mnist_lab.run.predictions import read_predictions
+from mnist_lab.run.tensorboard import tag_of
 from mnist_lab.settings.build import build
 from mnist_lab.settings.schema import SCHEMA
 from mnist_lab.ui.errors import Failed
@@ -92,10 +93,11 @@ def test_the_directory_is_as_the_contract_says(run_dir):
     names = {path.name for path in run_dir.iterdir()}
     assert names >= {
         *("config.yaml", "status.json", "metrics.json", "metrics.csv"),
-        *("checkpoints", "tensorboard", "train.log", "predictions.npz"),
+        *("checkpoints", "train.log", "predictions.npz"),
     }
     names = {path.name for path in (run_dir / "checkpoints").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert [*run_dir.glob("events.out.tfevents.*")]  # its folder's name is the run's in TensorBoard
     assert not [*run_dir.rglob("*.tmp")]
     status = read_status(run_dir)
     assert (status["state"], status["epoch"]) == ("finished", 8)
@@ -210,13 +212,13 @@ def test_of_equal_epochs_the_first_is_the_best(train_run, tmp_path):
 
 
 def test_tensorboard_has_the_metrics_of_the_files(run_dir):
-    events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
+    events = EventAccumulator(str(run_dir)).Reload()
     rows, metrics = read_epochs(run_dir), read_metrics(run_dir)
     for name in ("train/loss", "train/acc", "val/loss", "val/acc"):
-        found = [(event.step, event.value) for event in events.Scalars(name)]
+        found = [(event.step, event.value) for event in events.Scalars(tag_of(name, run_dir))]
         assert found == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in rows]
     for name in ("test/loss", "test/acc"):
-        (event,) = events.Scalars(name)
+        (event,) = events.Scalars(tag_of(name, run_dir))
         assert event.value == pytest.approx(metrics[name], rel=1e-6)
     assert "hp_metric" not in events.Tags()["scalars"]
     (text,) = events.Tensors("data set/text_summary")

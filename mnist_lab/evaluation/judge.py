@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.evaluation.tables import class_table, metric_table, pair_table, print_list
 from mnist_lab.run.directory import is_held, read_epochs, read_json
 from mnist_lab.run.stored import RunData, StoredRun
+from mnist_lab.run.tensorboard import events_dir
 from mnist_lab.ui.console import Screen, progress_bar
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import write_csv, write_json
@@ -168,7 +169,7 @@ def judge(
     print_list(screen, title, words, total=total, all_in=folder / "mistakes.csv")
     screen.print()
     screen.print(f"Tables and pictures are in {folder}, the run's curves in {beside}.")
-    tensorboard = beside / "tensorboard"
+    tensorboard = events_dir(beside)
     if is_held(beside):  # a second event file would stop TensorBoard from following the first
         screen.print("TensorBoard gets the pictures from an evaluation after the run's end.")
     else:

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.models.means import lr_of_step
+from mnist_lab.run.tensorboard import tag_of
 from mnist_lab.ui.console import epoch_line
 from mnist_lab.ui.errors import Failed
 from mnist_lab.ui.signals import signals
@@ -145,7 +146,7 @@ class Record(Checkpoint):
         }
         self.run.append_epoch(row)
         for name, value in {**metrics, "lr": row["lr"]}.items():
-            self.board.add_scalar(name, value, epoch)
+            self.board.add_scalar(tag_of(name, self.run.path), value, epoch)
         if metrics.get("val/acc", -math.inf) > self.best_acc:
             self.best_acc, self.best_epoch = metrics["val/acc"], epoch
             trainer.save_checkpoint(self.run.checkpoints / "best.ckpt")

@@ -129,7 +129,7 @@ def record(
         **{f"{name}_version": installed_version(name) for name in ("torch", "lightning")},
     }
     write_json(run.path / "metrics.json", metrics)
-    write_final(parts.board, metrics)
+    write_final(parts.board, run.path, metrics)
     for logger in parts.loggers:
         logger.log_metrics(measured, parts.trainer.global_step)
         logger.finalize("success")

@@ -15,6 +15,7 @@ from mnist_lab.run.config import read_config
 from mnist_lab.run.directory import Run, is_held, read_metrics
 from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import go_on
+from mnist_lab.run.tensorboard import write_session_end
 from mnist_lab.settings import own
 from mnist_lab.sweep.record import job_state, planned_job
 from mnist_lab.ui.errors import Failed, Refused, first_line
@@ -77,6 +78,7 @@ def record_failure(run: Run, error: BaseException) -> None:
         run.write_status("failed", reason=reason, message=first_line(error))
         with (run.path / "train.log").open("a") as file:
             file.writelines(traceback.format_exception(error))
+        write_session_end(run.path, "FAILURE")
 
 
 def record_lost(directory: Path, error: BaseException) -> None:

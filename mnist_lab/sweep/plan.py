@@ -13,7 +13,7 @@ from mnist_lab.data.source import settled
 from mnist_lab.run.images import source_of
 from mnist_lab.settings.build import Rehearsal
 from mnist_lab.settings.compose import Config, checked, compose
-from mnist_lab.settings.groups import SWEEP
+from mnist_lab.settings.groups import GROUPS, SWEEP
 from mnist_lab.settings.overrides import is_value, parsed_overrides
 from mnist_lab.settings.paths import paths_as_typed
 from mnist_lab.settings.table import SETTINGS, leaves
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FLOATS = {name for name, setting in SETTINGS.items() if setting.kind is float}
 NAME_LENGTH = 100  # characters of a job's directory
+SHOWN_LENGTH = 30  # of them TensorBoard's list of runs shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,10 @@ def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None
     Raises:
         Refused: a job that cannot be; names its number, its overrides and the setting.
     """
-    varies = varying([values_of(overrides) for overrides in grid])
+    typed = [values_of(overrides) for overrides in grid]
+    varies = varying(typed)
+    values = [{key: value for key, value in each.items() if key in varies} for each in typed]
+    names = directory_names(values)
     seen: dict[str, int] = {}
     duplicates: dict[int, int] = {}
     jobs = []
@@ -151,13 +155,12 @@ def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None
             duplicates[number] = seen[identity]
             continue
         seen[identity] = number
-        values = {key: value for key, value in values_of(overrides).items() if key in varies}
         jobs.append(
             Job(
                 number=number,
                 overrides=tuple(overrides),
-                values=values,
-                directory=directory_name(number, values, num_jobs=len(grid)),
+                values=values[number],
+                directory=names[number],
                 settings=settings,
             )
         )
@@ -237,15 +240,45 @@ def fingerprint(settings: Config) -> str:
     return json.dumps(numbers, sort_keys=True)
 
 
-def directory_name(number: int, values: Mapping[str, str], *, num_jobs: int) -> str:
-    """Number and values, in characters that neither a shell nor a file system minds."""
-    digits = max(3, len(str(num_jobs - 1)))
-    short = short_names(values)
+def directory_names(jobs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Number and values, in characters that neither a shell nor a file system minds.
+
+    `007_optimizer=adam,width=128`, or `007_adam,w128,d0.2,s3` for all, where a name in full would
+    be longer than TensorBoard shows: a choice says itself what it is.
+    """
+    digits = max(3, len(str(len(jobs) - 1)))
+    names = []
+    for brief in (False, True):
+        names = [
+            f"{number:0{digits}d}_{said(values, brief=brief)}"[:NAME_LENGTH].rstrip("_,=")
+            for number, values in enumerate(jobs)
+        ]
+        if max(map(len, names), default=0) <= SHOWN_LENGTH:
+            break
+    return names
+
+
+def said(values: Mapping[str, str], *, brief: bool) -> str:
+    keys = short_names(values)
     parts = []
     for key, value in values.items():
         safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
-        parts.append(f"{short[key]}={safe}")
-    return f"{number:0{digits}d}_{','.join(parts)}"[:NAME_LENGTH].rstrip("_,=")
+        if brief and key in GROUPS:
+            parts.append(safe)
+        elif brief:
+            name = shortest(keys[key], [*keys.values()])
+            parts.append(f"{name}{safe}" if safe[:1].isdigit() else f"{name}={safe}")
+        else:
+            parts.append(f"{keys[key]}={safe}")
+    return ",".join(parts)
+
+
+def shortest(name: str, names: Sequence[str]) -> str:
+    """The fewest first letters that no other name begins with; two are not worth a cut."""
+    if len(name) <= 2:
+        return name
+    starts = (name[:n] for n in range(1, len(name)))
+    return next((s for s in starts if sum(other.startswith(s) for other in names) == 1), name)
 
 
 def short_names(keys: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:

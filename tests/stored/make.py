@@ -17,7 +17,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-UNREAD = shutil.ignore_patterns(".hydra", "tensorboard", ".lock", "previous.ckpt", "workers.log")
+UNREAD = shutil.ignore_patterns(
+    *(".hydra", "tensorboard", "events.out.*", ".lock", "previous.ckpt", "workers.log")
+)
 ELSEWHERE = "/home/student/mnist"
 
 BASE = ["data=idx_folder", "data.root=data", "trainer=cpu", "threads=1", "model.dropout=0"]
