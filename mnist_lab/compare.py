@@ -13,7 +13,7 @@ from mnist_lab.study.comparison import Study, study
 from mnist_lab.study.listing import lines, listing
 from mnist_lab.study.looks import remember, warning
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
-from mnist_lab.study.results import read_results
+from mnist_lab.study.results import Result, read_results
 from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.verb import Parser, verb
@@ -99,12 +99,8 @@ def compare_command(args: Sequence[str]) -> None:
         where=options.filter,
         baseline=options.baseline,
     )
-    whole = not options.by and not options.filter
-    tested = any(comparison.p is not None for comparison in found.ranking.against)
-    if whole and (told := warning(results, metric=found.metric)):
-        found = replace(found, notes=(*found.notes, told))
-    if whole and tested:
-        remember(results, metric=found.metric)
+    if not options.by and not options.filter:  # a part is no look at the whole
+        found = remembered(found, results)
     if options.format == "csv":
         output = csv_text(found)
     elif options.format == "json":
@@ -116,13 +112,20 @@ def compare_command(args: Sequence[str]) -> None:
         for line in (*found.notes, *map(unfinished_line, found.unfinished), *remarks):
             print(line, file=sys.stderr)
     folder = options.out or default_folder(options.folders, options.format)
-    if not found.verdict or (folder is None and options.html is None):
-        return
-    epochs = read_curves(found)
-    if options.html is not None:
-        write_report(found, epochs, options.html, remarks=remarks)
-    if folder is not None:
-        draw_plots(found, epochs, folder, asked=options.out is not None)
+    if found.verdict and (folder is not None or options.html is not None):
+        epochs = read_curves(found)
+        if options.html is not None:
+            write_report(found, epochs, options.html, remarks=remarks)
+        if folder is not None:
+            draw_plots(found, epochs, folder, asked=options.out is not None)
+
+
+def remembered(found: Study, results: Sequence[Result]) -> Study:
+    """Warn of seeds that were added after an earlier look, and note this one."""
+    told = warning(results, metric=found.metric)
+    if any(comparison.p is not None for comparison in found.ranking.against):
+        remember(results, metric=found.metric)
+    return replace(found, notes=(*found.notes, told)) if told else found
 
 
 def print_list(options: Namespace) -> None:
