@@ -295,3 +295,21 @@ def test_a_strangers_sweep_cannot_name_code(folder, verbs, tiny):
         ended = verbs.run("mnist_lab.resume", str(sweep), cwd=folder)
         assert ended.code == 2, ended
         assert "not a name that this lab builds" in ended.stderr
+
+
+def test_a_launcher_with_processes_of_its_own_finds_the_folder(folder, verbs, tiny):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    data = [text for text in tiny if not text.startswith("model.")]
+    grid = [*data, "model=lenet5", "model.kernel=3,5", "hydra/launcher=submitit_local"]
+    ended = verbs.run(TRAIN, *OWN, "-m", *last_of_each(*grid), cwd=folder)
+    assert ended.code == 0, ended
+    assert "2 finished" in ended.stdout
+
+
+@pytest.mark.parametrize("way", ["variable", "search path"])
+def test_the_folder_can_be_named_in_other_ways(way, folder, verbs, tiny):
+    data = [text for text in tiny if not text.startswith("model.")]
+    env = {"MNIST_LAB_CONF": "my_conf"} if way == "variable" else {}
+    path = [] if env else [f"hydra.searchpath=[file://{folder}/my_conf]"]
+    ended = verbs.run(TRAIN, *path, *data, "model=lenet5", cwd=folder, **env)
+    assert ended.code == 0, ended

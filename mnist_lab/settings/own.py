@@ -47,6 +47,13 @@ def name_folders(paths: Iterable[str | Path]) -> None:
             named.update(TARGET.findall(file.read_text(errors="replace")))
 
 
+def name_sources(sources: Iterable[Any]) -> None:
+    """Do so in another process than that which was told of them, by what Hydra searches."""
+    if not folders:
+        own = [one.path for one in sources if one.provider == PROVIDER]
+        name_folders(path.removeprefix("file://") for path in own)
+
+
 def yaml_files(folder: Path) -> Iterator[Path]:
     yield from folder.glob("*/*.yaml")
     yield from folder.glob("hydra/*/*.yaml")

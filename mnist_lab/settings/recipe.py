@@ -13,6 +13,7 @@ from hydra.core.default_element import ConfigDefault, GroupDefault, ResultDefaul
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from mnist_lab.settings import own
 from mnist_lab.settings.parameters import fill
 from mnist_lab.settings.table import as_typed, leaves
 
@@ -35,6 +36,7 @@ class RecipeLoader(ConfigLoaderImpl):
         # What the repository has loaded it keeps, and gives again to the merging.
         for group, _, content in list(superseded(repo, chosen)):
             del content[group]
+        own.name_sources(self.get_search_path().get_path())
         config = super()._compose_config_from_defaults_list(defaults, repo)
         with open_dict(config):
             fill(config)

@@ -107,9 +107,7 @@ def train_job(config: DictConfig) -> dict[str, Any]:
 
     import_lightning()
     runtime = HydraConfig.get().runtime
-    if not own.folders:  # in another process than that which was told of them
-        sources = [one.path for one in runtime.config_sources if one.provider == own.PROVIDER]
-        own.name_folders(sources)
+    own.name_sources(runtime.config_sources)
     container: Any = OmegaConf.to_container(config)
     own.name_targets(container)
     return run_job(Path(runtime.output_dir))
