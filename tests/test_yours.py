@@ -286,15 +286,24 @@ def test_a_strangers_sweep_cannot_name_code(folder, verbs, tiny):
     assert verbs.run(TRAIN, "-m", *grid, cwd=folder).code == 0
     sweep = only_sweep(folder)
     document = json.loads((sweep / "sweep.json").read_text())
-    for target in ("os.mkdir", "my_nets.LeNet5"):
+    for text in (
+        "model._target_=os.mkdir",
+        "model._target_=my_nets.LeNet5",
+        "callbacks.mine={_target_:os.mkdir,path:hacked}",
+        "callbacks.mine=[{a:{_target_:os.mkdir,path:hacked}}]",
+        "+callbacks={mine:{_target_:os.mkdir,path:hacked}}",
+        "callbacks.mine={'_target_':os.mkdir,path:hacked}",
+    ):
         for job in document["jobs"].values():
-            job["overrides"] = [f"model._target_={target}", "model.width=4"]
+            job["overrides"] = [text, "model.width=4"]
         (sweep / "sweep.json").write_text(json.dumps(document))
         (sweep / "000_width=4" / "metrics.json").unlink(missing_ok=True)
         (sweep / "000_width=4" / "status.json").unlink(missing_ok=True)
         ended = verbs.run("mnist_lab.resume", str(sweep), cwd=folder)
         assert ended.code == 2, ended
-        assert "not a name that this lab builds" in ended.stderr
+        assert "not a name that this lab builds" in ended.stderr or "callbacks" in text
+        assert len(ended.stderr.splitlines()) <= 2
+    assert not (folder / "hacked").exists()
 
 
 def test_a_launcher_with_processes_of_its_own_finds_the_folder(folder, verbs, tiny):

@@ -131,7 +131,7 @@ def check_foreign(name: str, value: object, place: str, target: str) -> None:
     parameter = name.removeprefix(f"{place}.").partition(".")[0]
     known = parameters(target)
     if parameter not in known:
-        if takes_anything(target):
+        if takes_anything(target) and not parameter.startswith("_"):  # those are Hydra's
             return
         hint = nearest(parameter, known) if known else "it has none"
         raise Refused(f"{name}: no setting of {target}; {hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,16 @@ def read_jobs(path: Path, document: Mapping[str, Any]) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
+def targets_in(value: Any) -> Iterator[Any]:
+    """What a value names as a class to build, however nested."""
+    if isinstance(value, dict):
+        yield from (inner for key, inner in value.items() if str(key) == "_target_")
+        value = [*value.values()]
+    if isinstance(value, list):
+        for inner in value:
+            yield from targets_in(inner)
+
+
 def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, Any]) -> Job:
     if not DIRECTORY.fullmatch(directory):
         raise Refused("not a name that a job's directory has.")
@@ -220,8 +230,11 @@ def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, A
         if override.key_or_group.startswith("hydra"):
             raise Refused(f"{override.input_line}: not allowed there.")
         check_override(override, multirun=False, unknown=groups_of_own_classes(parsed))
-        if names_class(override):  # composing takes what it is told for the user's own word
-            foreign_nodes({"model": {"_target_": override.value()}}, to_build=True)
+        value: Any = override.value()
+        if names_class(override):
+            value = {"_target_": value}
+        for target in targets_in(value):  # composing takes what it is told for the user's own word
+            foreign_nodes({"model": {"_target_": target}}, to_build=True)
     settings = stored_settings(document, stored)
     values = values_of(overrides)
     return Job(
