@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-from mnist_lab.settings.compose import hydra_session
 
 
 class LabSweeper(BasicSweeper):
@@ -43,8 +40,6 @@ class LabSweeper(BasicSweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        with hydra_session() as session:  # whose jobs are composed as they were planned
-            hydra_context.config_loader = session.config_loader
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
@@ -58,15 +53,8 @@ class LabSweeper(BasicSweeper):
             hydra_context=self.hydra_context, task_function=self.task_function, config=self.config
         )
 
-    def sweep(self, arguments: list[str]) -> Any:
-        from mnist_lab.settings.flags import Ended
-
-        try:
-            self.run(arguments)
-        except BaseException as error:
-            raise Ended(error) from error
-
-    def run(self, arguments: list[str]) -> None:
+    def sweep(self, arguments: list[str]) -> Path | None:
+        """Run the sweep; return its directory, None where it was only planned."""
         from mnist_lab.settings.overrides import parsed_overrides
         from mnist_lab.sweep.conduct import begin_sweep, print_plan
         from mnist_lab.sweep.plan import Composer, plan
@@ -77,20 +65,21 @@ class LabSweeper(BasicSweeper):
         config, launcher_at = self.config, self.launcher_at
         composer = Composer(list(config.hydra.overrides.hydra))
         if self.resume is not None:
+            path = Path(self.resume)
             resume_sweep(
-                Path(self.resume),
+                path,
                 composer,
                 config,
                 launcher_at,
                 retry_failed=self.retry_failed,
                 moved=self.moved,
             )
-            return
+            return path
         overrides = [*self._parse_config(), *arguments]
         parsed = parsed_overrides(overrides, self.hydra_context.config_loader, multirun=True)
         (grid,) = self.split_arguments(parsed, None)
         planned = plan(grid, composer, sweep=config.hydra.runtime.choices.get("sweep"))
         if self.plan:
             print_plan(planned)
-        else:
-            begin_sweep(planned, composer, config, launcher_at, arguments=arguments)
+            return None
+        return begin_sweep(planned, composer, config, launcher_at, arguments=arguments)

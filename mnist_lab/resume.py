@@ -8,7 +8,7 @@ from pathlib import Path
 from mnist_lab.run.directory import Run, is_held
 from mnist_lab.run.resume import go_on, held_to_resume
 from mnist_lab.settings import own
-from mnist_lab.settings.flags import hydra_command
+from mnist_lab.settings.flags import multirun
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.startup import import_lightning
 from mnist_lab.ui.verb import Parser, verb
@@ -60,7 +60,7 @@ def resume_command(args: Sequence[str]) -> None:
         arguments = resume_arguments(
             options.directory, options.overrides, retry_failed=options.retry_failed
         )
-        hydra_command(["-m", *arguments], train_job)
+        multirun(arguments, train_job)
         return
     if options.retry_failed:
         raise Refused(f"--retry-failed: for a sweep, and {options.directory} is none.")

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 
-from mnist_lab.run.code import own_code
-from mnist_lab.run.directory import Run
+from mnist_lab.run.begin import asked, begin
 from mnist_lab.settings import own
-from mnist_lab.settings.build import Rehearsal
 from mnist_lab.settings.check import OPEN
-from mnist_lab.settings.compose import (
-    checked,
-    compose,
-    dropped_lines,
-    hydra_session,
-    shown,
-    sweep_arguments,
-)
-from mnist_lab.settings.flags import hydra_command, parsed_flags
+from mnist_lab.settings.compose import compose, hydra_session, shown, sweep_arguments
+from mnist_lab.settings.flags import hydra_command, multirun, parsed_flags
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, choices
-from mnist_lab.settings.hydras import refuse_idle
 from mnist_lab.settings.parameters import parameters
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused
-from mnist_lab.ui.signals import signals
 from mnist_lab.ui.startup import import_lightning
 from mnist_lab.ui.verb import verb
 
@@ -59,7 +47,7 @@ def train_command(args: Sequence[str]) -> None:
     if flags.help:
         print(help_page(), end="")
     elif flags.hydra_help or flags.shell_completion:
-        hydra_command(args, lambda _: None)
+        hydra_command(args)
     elif flags.info:
         compose(flags.overrides)
         with hydra_session() as session:
@@ -73,47 +61,14 @@ def train_command(args: Sequence[str]) -> None:
     elif flags.multirun or ready_grid:
         from mnist_lab.sweep.job import train_job
 
-        refuse_idle(flags.overrides, multirun=True)
         arguments = sweep_arguments(flags.overrides)
-        hydra_command(["-m", *arguments, f"hydra.sweeper.plan={flags.plan}"], train_job)
+        multirun([*arguments, f"hydra.sweeper.plan={flags.plan}"], train_job)
     elif flags.plan:
         raise Refused("--plan: shows the jobs of a sweep; add -m and values, or sweep=NAME.")
     else:
-        refuse_idle(flags.overrides, multirun=False)
-        train_one(flags.overrides)
-
-
-def train_one(overrides: Sequence[str]) -> None:
-    """Claim a directory once nothing can be refused any more, and train in it."""
-    config = compose(overrides)
-    settings = checked(config)
-    own_code()  # before what is loaded can have changed
-    from mnist_lab.run.images import source_of
-    from mnist_lab.ui.console import Console, show_download
-
-    source_of(settings["data"]).find(progress=show_download).read()
-    import_lightning()
-    from mnist_lab.run.fit import resolved, train
-    from mnist_lab.run.hydra_files import write_hydra_files
-
-    Rehearsal().num_params(settings)
-    settings = resolved(settings)
-    with signals.defer():  # whatever stops a claimed run is written into its status
-        if any(text.lstrip("+").startswith("hydra.run.dir=") for text in overrides):
-            run = Run.claim(Path(config.hydra.run.dir).absolute())
-        else:
-            name = settings["choices"]["experiment"] or settings["choices"]["model"]
-            run = Run.claim_new(Path("outputs/runs").absolute() / name)
-        try:
-            own_code().keep(run.path, begun=False)
-            run.write_config(settings)  # whatever comes, it can be resumed
-            write_hydra_files(run.path, config)
-            with Console(run.path / "train.log") as console:
-                for line in dropped_lines([settings]):
-                    console.print_plain(line)
-            train(settings, run)
-        finally:
-            run.release()
+        config, settings = asked(flags.overrides)
+        import_lightning()
+        begin(config, settings)
 
 
 def help_page() -> str:

@@ -20,6 +20,7 @@ from mnist_lab.settings.origin import (
     origin,
     unreadable,
 )
+from mnist_lab.settings.hydras import refuse_idle
 from mnist_lab.settings.overrides import (
     changes_shape,
     check_launcher,
@@ -174,6 +175,7 @@ def sweep_arguments(overrides: Sequence[str]) -> list[str]:
     A setting with one value becomes a sweep of one: Hydra would look for it in the default choices,
     which need not be the jobs', before any job is looked at.
     """
+    refuse_idle(overrides, multirun=True)
     refuse_repeated(overrides, multirun=True)
     arguments = []
     for override in parsed_overrides(overrides, multirun=True):

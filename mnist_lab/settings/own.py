@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import re
 import sys
@@ -52,6 +53,23 @@ def name_sources(sources: Iterable[Any]) -> None:
     if not folders:
         own = [one.path for one in sources if one.provider == PROVIDER]
         name_folders(path.removeprefix("file://") for path in own)
+
+
+@contextlib.contextmanager
+def folders_named(paths: Iterable[str | Path]) -> Iterator[None]:
+    """Name folders for the moment. They stay on sys.path, as what was built may import from them later.
+
+    Raises:
+        Refused: as `name_folders`.
+    """
+    before = [*folders], {*named}
+    try:
+        name_folders(paths)
+        yield
+    finally:
+        folders[:] = before[0]
+        named.clear()
+        named.update(before[1])
 
 
 def yaml_files(folder: Path) -> Iterator[Path]:

@@ -51,8 +51,8 @@ def begin_sweep(
     launcher_at: Callable[[Path], Launcher],
     *,
     arguments: Sequence[str],
-) -> None:
-    """Claim a directory for a planned sweep, and run it.
+) -> Path:
+    """Claim a directory for a planned sweep, run it, and return the directory.
 
     Args:
         config: what the jobs have in common, with the `hydra` node.
@@ -84,6 +84,7 @@ def begin_sweep(
         console.print(headed("data", f" {', '.join(names)}"))
         console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
         conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
+    return sweep.path
 
 
 def rehearse_apart(jobs: Sequence[Job], slot: Slot) -> None:

@@ -26,9 +26,9 @@ def import_lightning() -> None:
     Afterwards `UNUSED` can be imported as ever, but torchmetrics believes that they are missing:
     a metric's `plot` says so.
     """
-    keep_freed_memory()
     if "lightning" in sys.modules:
-        return
+        return  # nothing is done to a process that has imported it by itself, as a notebook has
+    keep_freed_memory()
     collecting = gc.isenabled()
     gc.disable()
     try:
