@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from mnist_lab.run.directory import read_epochs
-from mnist_lab.study.comparison import Study, study
+from mnist_lab.study.comparison import Study
+from mnist_lab.study.curves import read_curves
 from mnist_lab.study.listing import lines, listing
-from mnist_lab.study.looks import remember, warning
+from mnist_lab.study.looks import look
 from mnist_lab.study.report import FORMATS, csv_text, json_text, text, unfinished_line
-from mnist_lab.study.results import Result, read_results
+from mnist_lab.study.results import read_results
 from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.verb import Parser, verb
@@ -92,15 +91,13 @@ def compare_command(args: Sequence[str]) -> None:
         print_list(options)
         return
     results, remarks = read_results(options.folders)
-    found = study(
+    found = look(
         results,
         metric=options.metric,
         by=[key.strip() for key in options.by.split(",")] if options.by else (),
         where=options.filter,
         baseline=options.baseline,
     )
-    if not options.by and not options.filter:  # a part is no look at the whole
-        found = remembered(found, results)
     if options.format == "csv":
         output = csv_text(found)
     elif options.format == "json":
@@ -120,14 +117,6 @@ def compare_command(args: Sequence[str]) -> None:
             draw_plots(found, epochs, folder, asked=options.out is not None)
 
 
-def remembered(found: Study, results: Sequence[Result]) -> Study:
-    """Warn of seeds that were added after an earlier look, and note this one."""
-    told = warning(results, metric=found.metric)
-    if any(comparison.p is not None for comparison in found.ranking.against):
-        remember(results, metric=found.metric)
-    return replace(found, notes=(*found.notes, told)) if told else found
-
-
 def print_list(options: Namespace) -> None:
     named = (options.metric, options.baseline, options.filter, options.by, options.out)
     if any(named) or options.html or options.format != "table":
@@ -141,18 +130,6 @@ def default_folder(folders: Sequence[Path], style: str) -> Path | None:
     if len(folders) > 1 or style in ("csv", "json") or (folders[0] / "status.json").exists():
         return None
     return folders[0] / "comparison"
-
-
-def read_curves(found: Study) -> dict[Path, list[dict[str, float]]]:
-    """metrics.csv of each run, by its directory; of one that cannot be read, it says so."""
-    epochs: dict[Path, list[dict[str, float]]] = {}
-    for group in (*found.groups, *found.unranked):
-        for result in group.results:
-            try:
-                epochs[result.path] = read_epochs(result.path)
-            except Refused as error:
-                print(f"{error} Its curve is not drawn.", file=sys.stderr)
-    return epochs
 
 
 def write_report(found: Study, epochs: Epochs, path: Path, *, remarks: Sequence[str]) -> None:

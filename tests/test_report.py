@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from test_compare import ACCURACIES, finished, read_results, study
 
-from mnist_lab.compare import compare_command, read_curves
+from mnist_lab.compare import compare_command
+from mnist_lab.study.curves import read_curves
 from mnist_lab.study.html import plotly_script, write_html
 from mnist_lab.ui.errors import Refused
 

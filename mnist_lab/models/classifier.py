@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from mnist_lab.data.datamodule import Batch
+from mnist_lab.data.datamodule import EVAL_BATCH_SIZE, Batch
+from mnist_lab.data.images import as_pixels
 from mnist_lab.models.means import RunningMeans
 
 AnyBatch = Batch | list[Tensor]  # torch collates a batch of pairs into a list
@@ -138,3 +139,29 @@ class Classifier(LightningModule, ABC):
         images, _ = batch
         logits: Tensor = self(images)
         return logits
+
+    def predict(self, images: Any) -> Any:
+        """Probabilities of a user's own images, with dropout off whatever mode the network is in.
+
+        Args:
+            images: uint8 0..255 or floats 0..1, 0 paper; (n, 28, 28) or (n, 1, 28, 28).
+
+        Returns:
+            float64 (n, 10): a torch tensor on the CPU for a tensor, a numpy array for an array.
+
+        Raises:
+            Refused: images of another kind, shape or range; says which.
+        """
+        pixels = as_pixels(images)
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                batches = (
+                    self(batch.to(self.device, self.dtype)).cpu().double().softmax(dim=1)
+                    for batch in pixels.split(EVAL_BATCH_SIZE)
+                )
+                probs = torch.cat([torch.empty(0, NUM_CLASSES, dtype=torch.float64), *batches])
+        finally:
+            self.train(training)
+        return probs if isinstance(images, Tensor) else probs.numpy()

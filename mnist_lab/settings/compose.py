@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.settings import own
 from mnist_lab.settings.check import check
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, conf_dir
-from mnist_lab.settings.hydras import RUN_DIR, SWEEP_DIR
+from mnist_lab.settings.hydras import RUN_DIR, SWEEP_DIR, refuse_idle
 from mnist_lab.settings.origin import (
     AT_ROOT,
     chosen_files,
@@ -20,7 +20,6 @@ from mnist_lab.settings.origin import (
     origin,
     unreadable,
 )
-from mnist_lab.settings.hydras import refuse_idle
 from mnist_lab.settings.overrides import (
     changes_shape,
     check_launcher,

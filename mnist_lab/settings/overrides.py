@@ -133,7 +133,7 @@ def check_override(
         raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
     if override.is_sweep_override():
         if not multirun:
-            raise Refused(f"{text}: several values are a sweep; add -m to run them all.")
+            raise Refused(f"{text}: several values are a sweep; add -m (lab.sweep) to run all.")
         if not override.is_discrete_sweep() or key == SWEEP:
             raise Refused(f"{text}: a sweep needs a list of values, as in model.width=1,2,3.")
         values = [str(value) for value in override.sweep_string_iterator()]

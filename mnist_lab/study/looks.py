@@ -9,10 +9,12 @@ import contextlib
 import datetime
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mnist_lab.run.directory import read_json
+from mnist_lab.study.comparison import Study, study
 from mnist_lab.study.results import Result
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import write_json
@@ -20,6 +22,28 @@ from mnist_lab.ui.files import write_json
 NAME = "compared.json"
 MOST = 50  # looks that are remembered
 SEED = re.compile(r"seed=(\d+)")
+
+
+def look(
+    results: Sequence[Result],
+    *,
+    metric: str | None = None,
+    by: Sequence[str] = (),
+    where: Sequence[str] = (),
+    baseline: str | None = None,
+) -> Study:
+    """Compare runs for somebody who reads the answer: as `study`, and remembered with the sweeps.
+
+    Only a comparison of all runs by all that varies counts as a look.
+    """
+    found = study(results, metric=metric, by=by, where=where, baseline=baseline)
+    if by or where:
+        return found
+    if told := warning(results, metric=found.metric):
+        found = replace(found, notes=(*found.notes, told))
+    if any(comparison.p is not None for comparison in found.ranking.against):
+        remember(results, metric=found.metric)
+    return found
 
 
 def sweeps_of(results: Iterable[Result]) -> list[Path]:
@@ -47,7 +71,7 @@ def looks_at(sweep: Path) -> list[dict[str, Any]]:
         looks = read_json(sweep / NAME).get("looks")
     except Refused:
         return []
-    return [look for look in looks if isinstance(look, dict)] if isinstance(looks, list) else []
+    return [one for one in looks if isinstance(one, dict)] if isinstance(looks, list) else []
 
 
 def warning(results: Sequence[Result], *, metric: str) -> str | None:
@@ -55,14 +79,14 @@ def warning(results: Sequence[Result], *, metric: str) -> str | None:
     sweeps = sweeps_of(results)
     now = seeds_of(results, sweeps)
     for sweep in sweeps:
-        for look in looks_at(sweep):
-            seeds = look.get("seeds")
-            if look.get("metric") != metric or not isinstance(seeds, list):
+        for entry in looks_at(sweep):
+            seeds = entry.get("seeds")
+            if entry.get("metric") != metric or not isinstance(seeds, list):
                 continue
             then = {seed for seed in seeds if isinstance(seed, int)}
             if then and then < now:
                 return (
-                    f"WARNING: seeds were added after {look.get('time')}, when a comparison of "
+                    f"WARNING: seeds were added after {entry.get('time')}, when a comparison of "
                     f"{len(then)} was read; now there are {len(now)}. Whoever adds seeds until "
                     "something is claimed errs more often than 5 %: plan the number beforehand."
                 )
@@ -75,9 +99,9 @@ def remember(results: Sequence[Result], *, metric: str) -> None:
     seeds = sorted(seeds_of(results, sweeps))
     for sweep in sweeps:
         looks = looks_at(sweep)
-        if any(look.get("metric") == metric and look.get("seeds") == seeds for look in looks):
+        if any(one.get("metric") == metric and one.get("seeds") == seeds for one in looks):
             continue
-        look = {
+        entry = {
             "time": f"{datetime.datetime.now():%Y-%m-%dT%H:%M:%S}",
             "metric": metric,
             "num_runs": sum(result.path.parent == sweep for result in results),
@@ -85,4 +109,4 @@ def remember(results: Sequence[Result], *, metric: str) -> None:
         }
         if not (sweep / NAME).is_symlink():  # a stranger's sweep must not lead out of itself
             with contextlib.suppress(OSError):
-                write_json(sweep / NAME, {"looks": [*looks, look][-MOST:]})
+                write_json(sweep / NAME, {"looks": [*looks, entry][-MOST:]})

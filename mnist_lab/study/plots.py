@@ -42,18 +42,19 @@ def draw(study: Study, epochs: Mapping[Path, Rows], folder: Path) -> list[Path]:
     Args:
         epochs: of each run in the study's groups, by its directory.
     """
-    drawn: dict[str, Callable[[], Figure | None]] = {
-        "learning_curves": lambda: curves_figure(study, epochs),
-        "effects": lambda: effects_figure(study),
-        "cost": lambda: cost_figure(study),
-    }
     paths = []
-    for name, draw_one in drawn.items():
-        if (figure := draw_one()) is not None:
+    for name, figure_of in FIGURES.items():
+        if (figure := figure_of(study, epochs)) is not None:
             paths.append(save(figure, folder / f"{name}.png"))
         del figure
         gc.collect()  # a figure refers to itself in a hundred places, and takes 10 MB
     return paths
+
+
+def figures(study: Study, epochs: Mapping[Path, Rows]) -> dict[str, Figure]:
+    """Draw the same for whoever looks at them at once, by name."""
+    drawn = {name: figure_of(study, epochs) for name, figure_of in FIGURES.items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 @styled
@@ -299,3 +300,10 @@ def plain_numbers(axes: Axes, which: str) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_locator(NullLocator())
+
+
+FIGURES: dict[str, Callable[[Study, Mapping[Path, Rows]], Figure | None]] = {
+    "learning_curves": curves_figure,
+    "effects": lambda study, _: effects_figure(study),
+    "cost": lambda study, _: cost_figure(study),
+}

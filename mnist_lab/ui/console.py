@@ -232,19 +232,22 @@ def epoch_line(row: Mapping[str, float], max_epochs: int) -> str:
 
 
 def result_table(metrics: Mapping[str, Any], directory: Path) -> Table:
+    return two_columns(result_rows(metrics, directory))
+
+
+def result_rows(metrics: Mapping[str, Any], directory: Path) -> dict[str, str]:
+    """What a finished run comes to, in words: name -> value."""
     best = "-"
     if "test/acc_best" in metrics:
         best = f"{percent(metrics['test/acc_best'])}  (epoch {metrics['best_epoch']})"
-    return two_columns(
-        {
-            "data set": metrics["data"],
-            "test loss": f"{metrics['test/loss']:.4f}",
-            "test accuracy, last epoch": percent(metrics["test/acc"]),
-            "test accuracy, best validation epoch": best,
-            "training accuracy, dropout off": percent(metrics["train/acc_eval"]),
-            "gap, training - test": f"{100 * metrics['gap']:.2f} points",
-            "parameters": f"{metrics['num_params']:,}",
-            "seconds of training": f"{metrics['seconds']:.1f}",
-            "run directory": str(directory),
-        }
-    )
+    return {
+        "data set": metrics["data"],
+        "test loss": f"{metrics['test/loss']:.4f}",
+        "test accuracy, last epoch": percent(metrics["test/acc"]),
+        "test accuracy, best validation epoch": best,
+        "training accuracy, dropout off": percent(metrics["train/acc_eval"]),
+        "gap, training - test": f"{100 * metrics['gap']:.2f} points",
+        "parameters": f"{metrics['num_params']:,}",
+        "seconds of training": f"{metrics['seconds']:.1f}",
+        "run directory": str(directory),
+    }

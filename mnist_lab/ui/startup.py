@@ -24,11 +24,17 @@ def import_lightning() -> None:
     and again, and once more at exit, though modules are never garbage.
 
     Afterwards `UNUSED` can be imported as ever, but torchmetrics believes that they are missing:
-    a metric's `plot` says so.
+    a metric's `plot` says so. Where Lightning has been imported before, none of that is done.
     """
-    if "lightning" in sys.modules:
-        return  # nothing is done to a process that has imported it by itself, as a notebook has
-    keep_freed_memory()
+    if "lightning" not in sys.modules:  # else the process is somebody's own, as a notebook's is
+        keep_freed_memory()
+        import_quickly()
+    # Lightning has set it. With it, every step of torch's Adam looks for NVIDIA's library on the
+    # disk where there is no GPU: 0.3 to 0.5 ms, a third of a small network's step.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+
+
+def import_quickly() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -42,9 +48,6 @@ def import_lightning() -> None:
         gc.freeze()
         if collecting:
             gc.enable()
-    # Lightning has set it. With it, every step of torch's Adam looks for NVIDIA's library on the
-    # disk where there is no GPU: 0.3 to 0.5 ms, a third of a small network's step.
-    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 
 def forgive_warnings() -> None:
