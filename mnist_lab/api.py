@@ -22,11 +22,11 @@ from mnist_lab.settings import own
 from mnist_lab.settings.compose import checked, compose, sweep_arguments
 from mnist_lab.settings.flags import multirun, own_folders
 from mnist_lab.settings.groups import LAUNCHER
+from mnist_lab.settings.paths import quoted
 from mnist_lab.study import comparison
 from mnist_lab.study.looks import look
 from mnist_lab.study.report import records, text
 from mnist_lab.study.results import read_results
-from mnist_lab.sweep.launcher import quoted
 from mnist_lab.ui.console import percent, result_rows, show_download
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import shown_path
@@ -53,6 +53,11 @@ class Run:
     config_dir: Paths = ()
 
     @property
+    def state(self) -> str:
+        """running, finished, failed, interrupted or crashed."""
+        return read_state(locate(Path(self.path)))
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """metrics.json of a finished run: accuracies in 0..1, losses in nats."""
         return read_metrics(locate(Path(self.path)))
@@ -75,12 +80,12 @@ class Run:
         return str(self.path)
 
     def __repr__(self) -> str:
-        state = read_state(locate(Path(self.path)))
-        result = f", test/acc {percent(self.metrics['test/acc'])}" if state == "finished" else ""
-        return f"Run({str(self.path)!r}): {state}, {len(self.epochs)} epochs{result}"
+        finished = self.state == "finished"
+        result = f", test/acc {percent(self.metrics['test/acc'])}" if finished else ""
+        return f"Run({str(self.path)!r}): {self.state}, {len(self.epochs)} epochs{result}"
 
     def _repr_markdown_(self) -> str | None:
-        if read_state(locate(Path(self.path))) != "finished":
+        if self.state != "finished":
             return None
         rows = result_rows(self.metrics, shown_path(Path(self.path))).items()
         return "\n".join(
@@ -106,7 +111,11 @@ class Study:
     def rows(self) -> list[dict[str, Any]]:
         """A row for each setting, the best first: its settings, and `mean` to `high` of the metric
         over n seeds, `values` by seed; accuracies in 0..1, None where there is none."""
-        return [{"rank": row["rank"], **row.pop("settings"), **row} for row in records(self.found)]
+        rows = []
+        for row in records(self.found):
+            values = {int(seed): value for seed, value in row["values"].items()}
+            rows.append({"rank": row["rank"], **row.pop("settings"), **row, "values": values})
+        return rows
 
     @property
     def verdict(self) -> tuple[str, ...]:

@@ -210,8 +210,8 @@ def test_a_sweep_in_the_pool_is_called_again_by_a_plain_script(tiny, tmp_path):
     assert [row["values"] for row in rows] == [row["values"] for row in again[0]]
     study = lab.compare(paths, metric="val/acc")
     assert study.verdict == tuple(verdict)
-    assert str(study).startswith("#")
-    assert "| 1" in study._repr_markdown_()
+    assert "\n1*  8" in str(study)
+    assert "\n| 1\\* | 8 |" in study._repr_markdown_()
     assert list(study.plots) == ["learning_curves", "effects", "cost"]
     assert len(lab.compare(tmp_path / "outputs", where="model.width=2").rows) == 1
 
