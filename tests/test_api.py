@@ -18,6 +18,11 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 FORM = r"must be uint8 0\.\.255 or floats 0\.\.1 \(0 paper\), of shape \(n, 28, 28\) or"
 
 
+def named():
+    """What the lab takes as named by the user at this moment."""
+    return [*own.folders], {*own.named}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("lab")
@@ -146,10 +151,11 @@ def test_parts_have_the_defaults_of_conf(data_dir):
 )
 def test_refused_before_anything_is_written(call, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    before = named()
     with pytest.raises(lab.Refused, match=message):
         call()
     assert not [*tmp_path.iterdir()]
-    assert (own.folders, own.named) == ([], set())
+    assert named() == before
 
 
 NET = """
@@ -174,15 +180,16 @@ def test_classes_of_ones_own_are_named_each_time(tiny, tmp_path, monkeypatch, im
     (conf / "api_nets.py").write_text(NET)
     (conf / "model" / "plain.yaml").write_text("_target_: api_nets.Plain\nwidth: 4\n")
     mine = [text for text in tiny if not text.startswith("model")]
+    before = named()
     run = lab.train([*mine, "model=plain", "model.width=5"], config_dir="my_conf", quiet=True)
-    assert (own.folders, own.named) == ([], set())
+    assert named() == before
     with pytest.raises(lab.Refused, match="--config-dir"):
         lab.load(run.path)
     monkeypatch.chdir("/")
     assert run.load().predict(images[0]).shape == (100, 10)
     network = lab.model("plain", width=6, config_dir=conf)
     assert network.layers[1].out_features == 6
-    assert (own.folders, own.named) == ([], set())
+    assert named() == before
 
 
 SWEEPS = """
