@@ -242,12 +242,10 @@ def datamodule(
     with lab_of(override_texts("data", name, seed, settings), config_dir) as given:
         config = checked(compose(given))
         from mnist_lab.data.source import settled
-        from mnist_lab.settings.build import build
+        from mnist_lab.run.images import data_module
 
-        data: MNISTDataModule = build(
-            settled(config["data"], progress=show_download), seed=config["seed"]
-        )
-        return data
+        node = settled(config["data"], progress=show_download)
+        return data_module(node, seed=config["seed"])
 
 
 @contextmanager
