@@ -57,7 +57,7 @@ def name_sources(sources: Iterable[Any]) -> None:
 
 @contextlib.contextmanager
 def folders_named(paths: Iterable[str | Path]) -> Iterator[None]:
-    """Name folders for the moment. They stay on sys.path, as what was built may import from them later.
+    """Name folders for the moment; on sys.path they stay, since what is built may import later.
 
     Raises:
         Refused: as `name_folders`.
