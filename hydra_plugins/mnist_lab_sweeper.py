@@ -18,6 +18,7 @@ class LabSweeper(BasicSweeper):
         params: a grid, of which the command line's values replace those of the same name.
         plan: print the plan and stop.
         resume: go on with the sweep in this directory instead.
+        go_on: go on with the sweep in hydra.sweep.dir if it is there, and is of these jobs.
         retry_failed: its failed jobs, too.
         moved: where its images are now, as `data.root=DIR`.
     """
@@ -28,12 +29,14 @@ class LabSweeper(BasicSweeper):
         params: dict[str, str] | None,
         plan: bool,
         resume: str | None,
+        go_on: bool,
         retry_failed: bool,
         moved: list[str],
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.plan = plan
         self.resume = resume
+        self.go_on = go_on
         self.retry_failed = retry_failed
         self.moved = moved
 
@@ -58,7 +61,8 @@ class LabSweeper(BasicSweeper):
         from mnist_lab.settings.overrides import parsed_overrides
         from mnist_lab.sweep.conduct import begin_sweep, print_plan
         from mnist_lab.sweep.plan import Composer, plan
-        from mnist_lab.sweep.resume import resume_sweep
+        from mnist_lab.sweep.record import FILE
+        from mnist_lab.sweep.resume import refuse_other_jobs, resume_sweep
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -82,4 +86,9 @@ class LabSweeper(BasicSweeper):
         if self.plan:
             print_plan(planned)
             return None
+        directory = Path(config.hydra.sweep.dir)
+        if self.go_on and (directory / FILE).exists():
+            refuse_other_jobs(directory, planned)
+            resume_sweep(directory, composer, config, launcher_at, retry_failed=False)
+            return directory
         return begin_sweep(planned, composer, config, launcher_at, arguments=arguments)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 
 from mnist_lab.run.begin import asked, begin
+from mnist_lab.run.resume import gone_on
 from mnist_lab.settings import own
 from mnist_lab.settings.check import OPEN
 from mnist_lab.settings.compose import compose, hydra_session, shown, sweep_arguments
@@ -33,6 +34,8 @@ weights in checkpoints/, curves for TensorBoard (tensorboard --logdir outputs).
 Flags:  -m, --multirun  every combination of the values given     --cfg job  print the settings
         --plan          print the jobs of a sweep and stop        --help     this page
         --hydra-help    Hydra's own flags
+        --resume        in the directory that hydra.run.dir=DIR or hydra.sweep.dir=DIR names, start,
+                        go on or say that all is done
         --config-dir FOLDER   configuration and code of your own, laid out like conf/
 """
 
@@ -61,14 +64,16 @@ def train_command(args: Sequence[str]) -> None:
     elif flags.multirun or ready_grid:
         from mnist_lab.sweep.job import train_job
 
-        arguments = sweep_arguments(flags.overrides)
-        multirun([*arguments, f"hydra.sweeper.plan={flags.plan}"], train_job)
+        arguments = sweep_arguments(flags.overrides, resume=flags.resume)
+        actions = (f"hydra.sweeper.plan={flags.plan}", f"hydra.sweeper.go_on={flags.resume}")
+        multirun([*arguments, *actions], train_job)
     elif flags.plan:
         raise Refused("--plan: shows the jobs of a sweep; add -m and values, or sweep=NAME.")
     else:
-        config, settings = asked(flags.overrides)
+        config, settings = asked(flags.overrides, resume=flags.resume)
         import_lightning()
-        begin(config, settings)
+        if not (flags.resume and gone_on(config, settings, flags.overrides)):
+            begin(config, settings)
 
 
 def help_page() -> str:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def asked(overrides: Sequence[str]) -> tuple[DictConfig, Config]:
+def asked(overrides: Sequence[str], *, resume: bool = False) -> tuple[DictConfig, Config]:
     """Compose and check what a run shall be, and find its images. Imports no torch.
+
+    Args:
+        resume: as `refuse_idle` takes it.
 
     Returns:
         The configuration with its `hydra` node, and the settings, plain.
@@ -28,7 +31,7 @@ def asked(overrides: Sequence[str]) -> tuple[DictConfig, Config]:
     Raises:
         Refused: it cannot be.
     """
-    refuse_idle(overrides, multirun=False)
+    refuse_idle(overrides, multirun=False, resume=resume)
     config = compose(overrides)
     settings = checked(config)
     own_code()  # before what is loaded can have changed

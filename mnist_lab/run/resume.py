@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.config import read_config
+from mnist_lab.run.device import asked_of
 from mnist_lab.run.directory import Run, read_epochs, read_status
 from mnist_lab.run.images import OtherImages, own_images
 from mnist_lab.settings.check import check
+from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
 from mnist_lab.settings.table import SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 # May change between a run's two parts without the result being another experiment's.
 FREE = ("trainer.max_epochs", "trainer.accelerator", "data.root")
@@ -57,6 +62,42 @@ def held_to_resume(
             raise
         print(f"{path}: going on with other images than those of its first part.")
     return Run.hold(path), config
+
+
+def gone_on(config: DictConfig, settings: dict[str, Any], overrides: Sequence[str]) -> bool:
+    """Go on with the run in hydra.run.dir, or say that it is finished; False where there is none.
+
+    Args:
+        config, settings: as `begin.asked` returns them.
+        overrides: what they come from; may name another device or folder of data than the first
+            part's.
+
+    Raises:
+        Refused: the run there has other settings; or as `held_to_resume`.
+    """
+    path = Path(config.hydra.run.dir)
+    if not (path / "config.yaml").exists():
+        return False
+    stored = read_config(path)
+    former = {**stored, "trainer": {**stored["trainer"], **asked_of(stored)}}
+    now, then = hyperparameters(settings), hyperparameters(former)
+    names = [name for name in {**now, **then} if now.get(name) != then.get(name)]
+    if others := [name for name in names if name not in FREE]:
+        name = others[0]
+        raise Refused(
+            f"{path}: holds a run with {name}={then.get(name, 'null')}, not {now.get(name, 'null')}"
+            "; name another directory."
+        )
+    typed = [text for text in overrides if text.partition("=")[0] in FREE]
+    typed = [text for text in typed if not text.startswith("trainer.max_epochs=")]
+    epochs = f"trainer.max_epochs={settings['trainer']['max_epochs']}"
+    if held := held_to_resume(path, [*typed, epochs], allow_changes=False):
+        run, first = held
+        try:
+            go_on(run, first)
+        finally:
+            run.release()
+    return True
 
 
 def go_on(

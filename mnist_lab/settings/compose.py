@@ -168,13 +168,16 @@ def with_recipes(session: Hydra | None) -> Hydra:
     return session
 
 
-def sweep_arguments(overrides: Sequence[str]) -> list[str]:
+def sweep_arguments(overrides: Sequence[str], *, resume: bool = False) -> list[str]:
     """Check the command line of a sweep as far as its jobs need not be known, for Hydra to expand.
 
     A setting with one value becomes a sweep of one: Hydra would look for it in the default choices,
     which need not be the jobs', before any job is looked at.
+
+    Args:
+        resume: as `refuse_idle` takes it.
     """
-    refuse_idle(overrides, multirun=True)
+    refuse_idle(overrides, multirun=True, resume=resume)
     refuse_repeated(overrides, multirun=True)
     arguments = []
     for override in parsed_overrides(overrides, multirun=True):

@@ -30,6 +30,7 @@ def parsed_flags(args: Sequence[str]) -> argparse.Namespace:
 
     parser = get_args_parser()
     parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--resume", action="store_true")
     parser.exit_on_error = False
     try:
         flags, unknown = parser.parse_known_intermixed_args(list(args))

@@ -67,12 +67,18 @@ def check_hydras(override: Override, launcher: str) -> None:
     raise Refused(f"{text}: not obeyed here; of Hydra's settings are: {', '.join(OBEYED[:3])}.")
 
 
-def refuse_idle(overrides: Sequence[str], *, multirun: bool) -> None:
+def refuse_idle(overrides: Sequence[str], *, multirun: bool, resume: bool = False) -> None:
     """Refuse what a command line says to Hydra that is for the other kind: one run, or a sweep.
+
+    Args:
+        resume: --resume, which needs a directory that is the same each time.
 
     Raises:
         Refused: names the setting, and what it is for.
     """
+    place = SWEEP_DIR if multirun else RUN_DIR
+    if resume and not any(text.lstrip("+").startswith(f"{place}=") for text in overrides):
+        raise Refused(f"--resume: needs a directory that is the same each time; add {place}=DIR.")
     for text in overrides:
         key = text.lstrip("+~").partition("=")[0]
         if key.startswith(OWN):

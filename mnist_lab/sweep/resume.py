@@ -20,8 +20,8 @@ from mnist_lab.settings.paths import quoted
 from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots
-from mnist_lab.sweep.plan import Composer, Job
-from mnist_lab.sweep.record import Sweep, read_sweep
+from mnist_lab.sweep.plan import Composer, Job, Plan
+from mnist_lab.sweep.record import Sweep, read_jobs, read_sweep
 from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 
@@ -112,6 +112,19 @@ def resume_sweep(
             screen().print(other_code)
         screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
         conduct(sweep, jobs, slots, composer, config, launcher_at)
+
+
+def refuse_other_jobs(path: Path, plan: Plan) -> None:
+    """Refuse to go on with a sweep that is not of these jobs."""
+    stored = {job.directory: job.overrides for job in read_jobs(path, read_sweep(path))}
+    planned = {job.directory: job.overrides for job in plan.jobs}
+    if stored != planned:
+        mine, other = set(planned.items()), set(stored.items())
+        first = min([*(mine - other), *(other - mine)])
+        raise Refused(
+            f"{path}: holds a sweep of other jobs ({len(stored)}, here {len(planned)}; one that "
+            f"differs is {first[0]}); name another directory."
+        )
 
 
 def find_images(sweep: Sweep, jobs: Sequence[Job], moved: Sequence[str]) -> None:
