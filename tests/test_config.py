@@ -65,7 +65,9 @@ def test_every_choice_is_composed_checked_and_built(group, name, data_root):
     assert isinstance(optimizer(model.parameters()), torch.optim.Optimizer)
     assert all(0 <= schedule(progress) <= 1 for progress in (0.0, 0.3, 1.0))
     # No GPU here, and no official files: the sums of those are for the test after the next.
-    trainer = build({**config["trainer"], "accelerator": "cpu"}, logger=False)
+    settings = {**config["trainer"], "accelerator": "cpu"}
+    assert settings.pop("patience") is None  # the one that is no argument of the Trainer
+    trainer = build(settings, logger=False)
     assert isinstance(trainer, Trainer)
     fast_dev_run = config["trainer"]["fast_dev_run"]
     assert trainer.max_epochs == (1 if fast_dev_run else config["trainer"]["max_epochs"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.models.means import lr_of_step
@@ -47,6 +47,18 @@ class SeedEpochs(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, _: LightningModule) -> None:
         torch.manual_seed(epoch_seed(self.seed, trainer.current_epoch, "dropout"))
+
+
+class Patience(EarlyStopping):
+    """End training once the validation loss (nats) has not gone down for `patience` validations."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__("val/loss", mode="min", patience=patience)
+
+    def on_train_start(self, trainer: Trainer, _: LightningModule) -> None:
+        """Train no epoch more in a run that was killed after the last one, before its end."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class ProgressBar(Callback):

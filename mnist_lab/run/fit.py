@@ -25,7 +25,14 @@ from mnist_lab.data.datamodule import EVAL_BATCH_SIZE
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import settled
 from mnist_lab.models.means import RunningMeans
-from mnist_lab.run.callbacks import Answered, ProgressBar, Record, SeedEpochs, StopOnSignal
+from mnist_lab.run.callbacks import (
+    Answered,
+    Patience,
+    ProgressBar,
+    Record,
+    SeedEpochs,
+    StopOnSignal,
+)
 from mnist_lab.run.checkpoints import AtomicCheckpointIO
 from mnist_lab.run.code import Code, own_code
 from mnist_lab.run.device import INSTEAD, asked_of, departures, device_name, granted
@@ -218,6 +225,7 @@ def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter
     recorder = Record(run, console, board)
     answered = Answered()
     settings = {**trainer_defaults(), **config["trainer"]}
+    patience = settings.pop("patience")
     if not data.num_val:
         settings["limit_val_batches"] = 0
     loggers = [*extras["logger"].values()]
@@ -227,6 +235,7 @@ def build_parts(config: Config, run: Run, console: Console, board: SummaryWriter
             StopOnSignal(),
             SeedEpochs(seed=config["seed"]),
             ProgressBar(console),
+            *([Patience(patience)] if patience else []),
             *extras["callbacks"].values(),
             recorder,
             answered,

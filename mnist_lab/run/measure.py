@@ -114,6 +114,7 @@ def record(
         **{name: config["choices"][name] for name in ("experiment", "model", "optimizer")},
         "seed": config["seed"],
         "epochs": len(epochs),
+        "max_epochs": config["trainer"]["max_epochs"],
         "num_params": parts.summary.total_parameters,
         **{name: round(value, 6) for name, value in measured.items()},
         **({"higher_is_better": directions} if directions else {}),

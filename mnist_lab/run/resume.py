@@ -38,12 +38,19 @@ def held_to_resume(
     """
     path = path.absolute()
     config = read_config(path)
+    planned = config["trainer"]["max_epochs"]
     changed = apply(config, overrides)
     refuse_changes(changed, allowed=allow_changes)
     status = read_status(path) if (path / "status.json").exists() else {}
     num_epochs = len(read_epochs(path))
     if status.get("state") == "finished" and not any(path.glob("checkpoints/*.ckpt")):
         raise Refused(f"{path}: finished, and its checkpoints were deleted: nothing to go on from.")
+    patience = config["trainer"]["patience"]
+    if patience and status.get("state") == "finished" and num_epochs < planned and changed:
+        raise Refused(
+            f"{path}: trainer.patience={patience} has ended it after {num_epochs} epochs; a longer "
+            "run is a new one."
+        )
     if "trainer.max_epochs" in changed:
         check_extension(config, num_epochs)
     elif status.get("state") == "finished":

@@ -87,6 +87,7 @@ def check(config: Mapping[str, Any], *, to_build: bool = True) -> None:
         elif not SETTINGS[name].accepts(value):
             raise Refused(f"{name}={shown(name, value)}: must be {SETTINGS[name].allowed}.")
     check_trainer(config.get("trainer", {}))
+    check_patience(config)
     if "model" not in foreign and {"channels", "kernels"} <= set(config.get("model", {})):
         check_kernels(config["model"])
 
@@ -167,6 +168,21 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     if every and epochs and every > epochs:
         raise Refused(
             f"trainer.check_val_every_n_epoch={every}: must be at most trainer.max_epochs={epochs}."
+        )
+
+
+def check_patience(config: Mapping[str, Any]) -> None:
+    trainer, data = config.get("trainer", {}), config.get("data", {})
+    if not trainer.get("patience"):
+        return
+    none = {
+        "data.val_fraction": data.get("val_fraction") == 0 and not data.get("module"),
+        "trainer.limit_val_batches": trainer.get("limit_val_batches") == 0,
+    }
+    if names := [name for name, is_off in none.items() if is_off]:
+        raise Refused(
+            f"trainer.patience={trainer['patience']} and {names[0]}=0: without validation no run "
+            "can be stopped by it; leave one out."
         )
 
 

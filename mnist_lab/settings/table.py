@@ -196,6 +196,12 @@ SETTINGS: dict[str, Setting] = {
     "schedule.end": number("factor of optimizer.lr at the end", 0, 1),
     # trainer
     "trainer.max_epochs": whole("passes over the training split", 1, 100_000),
+    "trainer.patience": whole(
+        "validations in a row without a lower val/loss, after which training ends; null: never",
+        1,
+        100_000,
+        optional=True,
+    ),
     "trainer.accelerator": word(
         "device; auto: a GPU where there is one", choices=("auto", "cpu", "gpu")
     ),

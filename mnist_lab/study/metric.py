@@ -17,7 +17,7 @@ METRIC = "val/acc"  # what ranks unless the user says otherwise
 FALLBACK = "train/acc_eval"  # what ranks where nothing was kept for validation
 # The lab's own metrics by the last part of their names. Of any other the user says it.
 HIGHER_IS_BETTER = {"acc", "acc_eval", "acc_best"}
-LOWER_IS_BETTER = {"loss", "loss_eval", "gap", "num_params", "seconds"}
+LOWER_IS_BETTER = {"loss", "loss_eval", "gap", "num_params", "epochs", "seconds"}
 
 
 def last_part(metric: str) -> str:
@@ -70,7 +70,7 @@ def kind_of(metric: str) -> Kind:
 
 def images_behind(metric: str, finished: Sequence[Result]) -> int | None:
     """By how many steps a figure of a run is rounded; see `Study.num_images`."""
-    if metric in ("num_params", "seconds"):
+    if metric in ("num_params", "epochs", "seconds"):
         return None
     split = "test" if metric == "gap" else metric.partition("/")[0]
     counted = {result.num_images.get(split) for result in finished if metric in result.metrics}
@@ -102,7 +102,7 @@ def number(metric: str, value: float | None) -> str:
         return "diverged"
     if metric == "num_params":
         return f"{value:,.0f}"
-    if metric == "seconds":
+    if metric in ("epochs", "seconds"):
         return f"{value:.1f}"
     return f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.4f}"
 

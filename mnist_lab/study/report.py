@@ -35,6 +35,7 @@ def record(group: Group, study: Study, *, rank: int | None) -> dict[str, Any]:
         **row,
         TEST: group.mean(TEST),
         "num_params": int(num_params) if num_params and num_params.is_integer() else num_params,
+        "epochs": group.mean("epochs"),
         "seconds": group.mean("seconds"),
         "values": {str(seed): value for seed, value in sorted(runs.items())},
     }
@@ -56,11 +57,15 @@ def records(study: Study) -> list[dict[str, Any]]:
 
 
 def extra_columns(study: Study) -> list[str]:
-    """What is shown beside the metric: test accuracy and costs, as far as any run has them."""
+    """What is shown beside the metric: test accuracy and costs, as far as any run has them.
+
+    The epochs only where patience may have ended a run before its last one.
+    """
     groups = (*study.groups, *study.unranked)
+    stopped = any(r.settings.get("trainer.patience") for group in groups for r in group.results)
     return [
         name
-        for name in (TEST, "num_params", "seconds")
+        for name in (TEST, "num_params", *(["epochs"] if stopped else []), "seconds")
         if name != study.metric and any(group.mean(name) is not None for group in groups)
     ]
 

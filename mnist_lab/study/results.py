@@ -202,5 +202,5 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(value, (int, float))
         and not isinstance(value, bool)
         and "/num_" not in name
-        and ("/" in name or name in ("gap", "num_params", "seconds"))
+        and ("/" in name or name in ("gap", "num_params", "epochs", "seconds"))
     }

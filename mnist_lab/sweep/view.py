@@ -164,11 +164,15 @@ def duplicate_lines(plan: Plan) -> list[str]:
 def results_table(sweep: Sweep, jobs: Sequence[Job]) -> Table:
     """Finished jobs: what varies, accuracies in percent, seconds of training."""
     short = short_names(sweep.varies)
-    table = plain_table("job", *short.values(), "val/acc", "test/acc", "seconds")
+    stopped = any(job.settings["trainer"]["patience"] for job in jobs)
+    columns = ("epochs", "seconds") if stopped else ("seconds",)
+    table = plain_table("job", *short.values(), "val/acc", "test/acc", *columns)
     for job in jobs:
         metrics = read_metrics(sweep.job_path(job))
         values = [job.values.get(key, "-") for key in sweep.varies]
-        table.add_row(str(job.number), *values, *accuracies(metrics), f"{metrics['seconds']:.1f}")
+        costs = {"epochs": str(metrics["epochs"]), "seconds": f"{metrics['seconds']:.1f}"}
+        row = [*values, *accuracies(metrics), *(costs[name] for name in columns)]
+        table.add_row(str(job.number), *row)
     return table
 
 

@@ -247,6 +247,7 @@ def result_rows(metrics: Mapping[str, Any], directory: Path) -> dict[str, str]:
         "test accuracy, best validation epoch": best,
         "training accuracy, dropout off": percent(metrics["train/acc_eval"]),
         "gap, training - test": f"{100 * metrics['gap']:.2f} points",
+        "epochs": f"{metrics['epochs']} of {metrics.get('max_epochs', metrics['epochs'])}",
         "parameters": f"{metrics['num_params']:,}",
         "seconds of training": f"{metrics['seconds']:.1f}",
         "run directory": str(directory),
