@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
@@ -21,6 +22,7 @@ class LabSweeper(BasicSweeper):
         go_on: go on with the sweep in hydra.sweep.dir if it is there, and is of these jobs.
         retry_failed: its failed jobs, too.
         moved: where its images are now, as `data.root=DIR`.
+        shape: as `grid.Shape` takes it.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class LabSweeper(BasicSweeper):
         go_on: bool,
         retry_failed: bool,
         moved: list[str],
+        **shape: Any,
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.plan = plan
@@ -39,6 +42,7 @@ class LabSweeper(BasicSweeper):
         self.go_on = go_on
         self.retry_failed = retry_failed
         self.moved = moved
+        self.shape = shape
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -60,6 +64,7 @@ class LabSweeper(BasicSweeper):
         """Run the sweep; return its directory, None where it was only planned."""
         from mnist_lab.settings.overrides import parsed_overrides
         from mnist_lab.sweep.conduct import begin_sweep, print_plan
+        from mnist_lab.sweep.grid import Shape, grid
         from mnist_lab.sweep.plan import Composer, plan
         from mnist_lab.sweep.record import FILE
         from mnist_lab.sweep.resume import refuse_other_jobs, resume_sweep
@@ -81,8 +86,9 @@ class LabSweeper(BasicSweeper):
             return path
         overrides = [*self._parse_config(), *arguments]
         parsed = parsed_overrides(overrides, self.hydra_context.config_loader, multirun=True)
-        (grid,) = self.split_arguments(parsed, None)
-        planned = plan(grid, composer, sweep=config.hydra.runtime.choices.get("sweep"))
+        found = grid(parsed, composer, Shape(**self.shape))
+        name = config.hydra.runtime.choices.get("sweep")
+        planned = plan(found.rows, composer, sweep=name, remarks=found.remarks)
         if self.plan:
             print_plan(planned)
             return None

@@ -13,6 +13,7 @@ from mnist_lab.settings.compose import compose, hydra_session, shown, sweep_argu
 from mnist_lab.settings.flags import hydra_command, multirun, parsed_flags
 from mnist_lab.settings.groups import GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.parameters import parameters
+from mnist_lab.settings.shape import SHAPES
 from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.startup import import_lightning
@@ -83,6 +84,9 @@ def help_page() -> str:
         lines.append(f"  {group:14} {', '.join(choices(group))}")
     lines.append("\nSettings (SETTING=VALUE); which of them a choice has, --cfg job shows:")
     for name, setting in SETTINGS.items():
+        lines += [f"  {name:24} {setting.meaning}", f"  {'':24}   {setting.allowed}"]
+    lines.append("\nWhat shapes a sweep (with -m):")
+    for name, setting in SHAPES.items():
         lines += [f"  {name:24} {setting.meaning}", f"  {'':24}   {setting.allowed}"]
     lines += own_rows()
     return "\n".join(lines) + "\n"

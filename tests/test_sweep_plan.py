@@ -148,7 +148,7 @@ NO_TORCH = "import sys; sys.modules['torch'] = None; from mnist_lab.train import
     ("arguments", "named"),
     [
         (["model.dropout=0.1,1.5", "seed=0,1"], ["job 2", "model.dropout=1.5", "below 1"]),
-        (["model=mlp,cnn", "model.depth=2"], ["job 1", "model.depth=2", "not a setting"]),
+        (["model=linear,cnn", "model.depth=2"], ["job 0", "model.depth=2", "not a setting"]),
         (["seed=0,1", "model.widht=8"], ["model.widht", "did you mean model.width?"]),
         (["optimizer=adam,adm"], ["optimizer=adm", "did you mean"]),
         (["seed=interval(0,1)"], ["seed", "list of values"]),

@@ -32,6 +32,7 @@ from mnist_lab.settings.overrides import (
     refuse_unless_composed,
 )
 from mnist_lab.settings.parameters import fill
+from mnist_lab.settings.shape import split_shapes
 from mnist_lab.settings.table import SETTINGS, leaves
 from mnist_lab.ui.errors import Refused, first_line
 
@@ -179,7 +180,7 @@ def sweep_arguments(overrides: Sequence[str], *, resume: bool = False) -> list[s
     """
     refuse_idle(overrides, multirun=True, resume=resume)
     refuse_repeated(overrides, multirun=True)
-    arguments = []
+    overrides, arguments = split_shapes(overrides)
     for override in parsed_overrides(overrides, multirun=True):
         text = str(override.input_line)
         name, _, value = text.partition("=")

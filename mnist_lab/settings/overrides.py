@@ -13,6 +13,7 @@ from mnist_lab.settings.groups import EXTRAS, GROUPS, LAUNCHER, SWEEP, choices
 from mnist_lab.settings.hydras import check_hydras
 from mnist_lab.settings.paths import paths_as_typed, quoted
 from mnist_lab.settings.schema import RETIRED
+from mnist_lab.settings.shape import SHAPES
 from mnist_lab.settings.suggestion import no_such_setting
 from mnist_lab.settings.table import DIGESTS, SETTINGS, nearest
 from mnist_lab.ui.errors import Refused
@@ -87,6 +88,12 @@ def own_place(name: str) -> str:
     return next((place for place in OPEN if name.startswith(f"{place}.")), "")
 
 
+def is_number(name: str) -> bool:
+    """Whether a setting has a range of numbers to draw from; the seed is not drawn."""
+    setting = SETTINGS.get(name)
+    return setting is not None and setting.kind in (int, float) and not setting.many and "." in name
+
+
 def check_launcher(name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise Refused(f"{LAUNCHER}={name}: no such launcher; {nearest(name, known)}")
@@ -123,23 +130,35 @@ def check_override(
         return
     text = override.input_line
     groups = (*GROUPS, SWEEP)
+    if key in SHAPES:
+        raise Refused(f"{text}: shapes a sweep; write {key}=..., with -m and the values.")
     if key in RETIRED:
         raise Refused(f"{text}: no longer a setting ({RETIRED[key]}); leave it out.")
     digests = tuple(f"{name}." for name in DIGESTS)
     may_be = bool(own_place(key)) and own_place(key) in unknown
     if not (key in groups or key in SETTINGS or key.startswith(digests) or may_be):
-        raise Refused(f"{text}: no such setting; {no_such_setting(key, [*groups, *SETTINGS])}")
+        raise Refused(
+            f"{text}: no such setting; {no_such_setting(key, [*groups, *SETTINGS, *SHAPES])}"
+        )
     if override.is_delete() and not may_be:
         raise Refused(f"{text}: a run needs all of its settings; none can be taken away.")
+    check_values(override, multirun=multirun)
+
+
+def check_values(override: Override, *, multirun: bool) -> None:
+    """Refuse several values where one is meant, and a choice that there is not."""
+    key, text = override.key_or_group, override.input_line
     if override.is_sweep_override():
         if not multirun:
             raise Refused(f"{text}: several values are a sweep; add -m (lab.sweep) to run all.")
+        if override.is_interval_sweep() and is_number(key):
+            return  # to be drawn from
         if not override.is_discrete_sweep() or key == SWEEP:
             raise Refused(f"{text}: a sweep needs a list of values, as in model.width=1,2,3.")
         values = [str(value) for value in override.sweep_string_iterator()]
     else:
         values = [override.get_value_element_as_str()]
-    if key in groups:
+    if key in (*GROUPS, SWEEP):
         for value in values:
             if value not in choices(key):
                 hint = nearest(value, choices(key))

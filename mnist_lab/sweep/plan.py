@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.data.source import settled
 from mnist_lab.run.images import source_of
 from mnist_lab.settings.build import Rehearsal
-from mnist_lab.settings.compose import Config, checked, compose
+from mnist_lab.settings.compose import Config, checked, compose, plain
 from mnist_lab.settings.groups import GROUPS, SWEEP
 from mnist_lab.settings.overrides import is_value, parsed_overrides
 from mnist_lab.settings.paths import paths_as_typed
@@ -56,12 +56,14 @@ class Plan:
         name: what the sweep is about; the folder above its directory.
         varies: the settings and choices with more than one value.
         duplicates: number of a job that is left out -> number of the same job that is run.
+        remarks: what else a reader should know, a line each.
     """
 
     name: str
     varies: tuple[str, ...]
     jobs: tuple[Job, ...]
     duplicates: Mapping[int, int]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -77,6 +79,7 @@ class Composer:
 
     hydra_overrides: Sequence[str] = ()
     bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+    known: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
     def settings(self, overrides: Sequence[str]) -> Config:
         """Compose one job and check it: its settings, plain.
@@ -101,6 +104,31 @@ class Composer:
         )
         return config
 
+    def lacking(self, overrides: Sequence[str]) -> set[str]:
+        """The settings among these that there are not with the choices among these.
+
+        Nothing of a user's own classes, nor where the choices cannot be composed.
+        """
+        from mnist_lab.settings.check import BUILDABLE
+
+        names = {text.partition("=")[0] for text in overrides} & {*SETTINGS}
+        key = tuple(text for text in overrides if text.partition("=")[0] not in SETTINGS)
+        if key not in self.known:
+            try:
+                found = leaves(plain(self._base(key), resolve=False))
+            except Refused:
+                found = dict.fromkeys(SETTINGS)
+            self.known[key] = found
+        found = self.known[key]
+        own = {name.partition(".")[0] for name in names - set(found)}
+        own = {place for place in own if found.get(f"{place}._target_") in BUILDABLE}
+        return {name for name in names - set(found) if name.partition(".")[0] in own}
+
+    def _base(self, key: tuple[str, ...]) -> DictConfig:
+        if key not in self.bases:
+            self.bases[key] = compose([*key, *self.hydra_overrides])
+        return self.bases[key]
+
     def _compose(self, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
@@ -108,9 +136,7 @@ class Composer:
         parsed = parsed_overrides(overrides)
         values = [override for override in parsed if is_value(override)]
         key = tuple(str(override.input_line) for override in parsed if not is_value(override))
-        if key not in self.bases:
-            self.bases[key] = compose([*key, *self.hydra_overrides])
-        whole = self.bases[key]
+        whole = self._base(key)
         if with_hydra:
             config = copy.deepcopy(whole)
         else:  # the hydra node is most of a configuration; all that counts of it are the choices
@@ -126,11 +152,18 @@ class Composer:
         return config
 
 
-def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None = None) -> Plan:
+def plan(
+    grid: Sequence[Sequence[str]],
+    composer: Composer,
+    *,
+    sweep: str | None = None,
+    remarks: Sequence[str] = (),
+) -> Plan:
     """Compose and check every job of a grid.
 
     Args:
         grid: the overrides of each job.
+        remarks: as in `Plan`.
         sweep: the ready grid that was chosen, for the name.
 
     Raises:
@@ -171,6 +204,7 @@ def plan(grid: Sequence[Sequence[str]], composer: Composer, *, sweep: str | None
         varies=tuple(varies),
         jobs=tuple(jobs),
         duplicates=duplicates,
+        remarks=(*remarks,),
     )
 
 

@@ -151,7 +151,7 @@ def plan_lines(plan: Plan) -> list[str]:
     for key in plan.varies:
         values = dict.fromkeys(job.values.get(key, "-") for job in plan.jobs)
         lines.append(f"  {key:22} {', '.join(values)}")
-    return lines + duplicate_lines(plan)
+    return [*lines, *(f"  {line}" for line in plan.remarks), *duplicate_lines(plan)]
 
 
 def duplicate_lines(plan: Plan) -> list[str]:
