@@ -19,6 +19,7 @@ import numpy as np
 
 from mnist_lab.study.effects import main_effects
 from mnist_lab.study.images import image_estimate
+from mnist_lab.study.racing import look
 from mnist_lab.study.ranking import Ranking
 from mnist_lab.study.seeds import plan
 from mnist_lab.study.statistics import difference, summary
@@ -300,27 +301,26 @@ def race(
     rng = np.random.default_rng(seed)
     num_runs = lost = alone = 0
     for _ in range(trials):
-        values = np.round(drawn(rng, means, sds, last) * POINT * NUM_IMAGES) / NUM_IMAGES
-        runs = {str(i): dict(enumerate(row[:2].tolist())) for i, row in enumerate(values)}
-        left = set(runs)
-        for n in range(2, last + 1):
-            for name in left:
-                runs[name] = dict(enumerate(values[int(name), :n].tolist()))
-            ranking = Ranking.of(
-                runs,
-                higher_is_better=True,
-                level=1 - 0.05 / (last - 1),
-                kind="accuracy",
-                num_images=NUM_IMAGES,
-                out=runs.keys() - left,
-            )
-            left = {*ranking.contenders}
-            if len(left) == 1:
-                break
-        num_runs += sum(map(len, runs.values()))
+        left, cost = raced(drawn(rng, means, sds, last) * POINT)
+        num_runs += cost
         lost += "0" not in left
         alone += len(left) == 1
     return num_runs / trials, 100 * lost / trials, 100 * alone / trials
+
+
+def raced(shares: np.ndarray) -> tuple[set[str], int]:
+    """Race accuracies (settings, seeds), shares: the settings that are left, and runs made."""
+    values = np.round(shares * NUM_IMAGES) / NUM_IMAGES
+    last = values.shape[1]
+    runs: dict[str, dict[int, float]] = {str(i): {} for i in range(len(values))}
+    left = set(runs)
+    for n in range(2, last + 1):
+        for name in left:
+            runs[name] = dict(enumerate(values[int(name), :n].tolist()))
+        left -= {*look(runs, left, num_looks=last - 1, num_images=NUM_IMAGES)}
+        if len(left) == 1:
+            break
+    return left, sum(map(len, runs.values()))
 
 
 def main() -> None:

@@ -66,6 +66,7 @@ class LabSweeper(BasicSweeper):
         from mnist_lab.sweep.conduct import begin_sweep, print_plan
         from mnist_lab.sweep.grid import Shape, grid
         from mnist_lab.sweep.plan import Composer, plan
+        from mnist_lab.sweep.race import raced
         from mnist_lab.sweep.record import FILE
         from mnist_lab.sweep.resume import refuse_other_jobs, resume_sweep
 
@@ -86,9 +87,11 @@ class LabSweeper(BasicSweeper):
             return path
         overrides = [*self._parse_config(), *arguments]
         parsed = parsed_overrides(overrides, self.hydra_context.config_loader, multirun=True)
-        found = grid(parsed, composer, Shape(**self.shape))
+        shape = Shape(**self.shape)
+        found = grid(parsed, composer, shape)
         name = config.hydra.runtime.choices.get("sweep")
         planned = plan(found.rows, composer, sweep=name, remarks=found.remarks)
+        planned = raced(planned) if shape.race else planned
         if self.plan:
             print_plan(planned)
             return None

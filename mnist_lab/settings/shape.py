@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnist_lab.settings.paths import quoted
-from mnist_lab.settings.table import Setting, as_typed, whole, word
+from mnist_lab.settings.table import Setting, as_typed, flag, whole, word
 from mnist_lab.ui.errors import Refused
 
 SHAPES: dict[str, Setting] = {
     "pair": word("settings that change together: pair=A:1+B:2,A:3+B:4; in YAML a list of mappings"),
     "sample": whole("settings drawn from the grid or its ranges, each with all seeds", 1, 10**6),
+    "race": flag("no more seeds for settings that validation has separated from the best; on, off"),
+    "race_max_seeds": whole(
+        "seeds that those which are left go on to, from the largest listed", 3, 1000
+    ),
     "sample_seed": whole("fixes which are drawn", 0, 2**32 - 1),
 }
+SWITCH = {"on": "true", "off": "false"}
 # Between two settings of a pair; the plus of 1e+3 is none.
 PLUS = re.compile(r"\+(?=[A-Za-z_][\w./@]*:)")
 NAME = re.compile(r"[{,]\s*([A-Za-z_][\w./@]*)\s*:")
@@ -29,6 +34,7 @@ def split_shapes(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     told = []
     for text in shapes:
         name, _, value = text.partition("=")
+        value = SWITCH.get(value, value) if name == "race" else value
         told.append(f"hydra.sweeper.{name}={quoted(value) if name == 'pair' else value}")
     return [text for text in overrides if text not in shapes], told
 

@@ -109,16 +109,36 @@ def read_results(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:
 
 
 def jobs_to_come(folder: Path) -> list[str]:
-    """A line if the folder is a sweep with jobs that have not begun."""
+    """A line if the folder is a sweep with jobs that have not begun; a line for each setting that
+    its race has dropped.
+    """
     if not (folder / "sweep.json").exists():
         return []
     try:
-        jobs = read_json(folder / "sweep.json").get("jobs")
+        document = read_json(folder / "sweep.json")
     except Refused as error:
         return [str(error)]
-    names = [*jobs] if isinstance(jobs, dict) else []
-    num_waiting = sum(not (folder / name / "status.json").exists() for name in names)
-    return [f"{folder}: {num_waiting} of {len(names)} jobs have not begun."] if num_waiting else []
+    jobs, race = document.get("jobs"), document.get("race")
+    names = {**jobs} if isinstance(jobs, dict) else {}
+    spared = {
+        n for n, job in names.items() if isinstance(job, dict) and job.get("state") == "spared"
+    }
+    waiting = {name for name in names if not (folder / name / "status.json").exists()} - spared
+    lines = [f"{folder}: {len(waiting)} of {len(names)} jobs have not begun."] if waiting else []
+    dropped = race.get("dropped") if isinstance(race, dict) else None
+    if dropped and isinstance(dropped, dict):
+        lines.append(
+            f"{folder}: a race, whose decisions allow for its looks, as the table's p does not:"
+        )
+        lines += [dropped_line(name, one) for name, one in dropped.items()]
+    return lines
+
+
+def dropped_line(name: str, entry: Any) -> str:
+    """What a race has decided of a setting, from sweep.json: data that may be a stranger's."""
+    p, seeds = (entry.get(key) if isinstance(entry, dict) else None for key in ("p", "seeds"))
+    shown = "< 0.0001" if isinstance(p, float) and p < 0.0001 else f"= {p:.2g}" if p else ""
+    return f"{name}: dropped after {seeds} seeds, {f'p {shown}' if shown else 'a run diverged'}"
 
 
 def read_result(path: Path, known: Known | None = None) -> Result:

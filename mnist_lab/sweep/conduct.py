@@ -14,6 +14,7 @@ from mnist_lab.settings.compose import dropped_lines
 from mnist_lab.sweep.launcher import BASIC, launch_apart, launch_in_turn, pool_slots
 from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data, rehearse
 from mnist_lab.sweep.pool import Pool, Worker
+from mnist_lab.sweep.race import SPARED, race_of
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.view import (
     duplicate_lines,
@@ -118,14 +119,16 @@ def conduct(
         Failed: some job of the sweep has failed, or is not finished; or the disk is full.
         Interrupted: by a signal; what has not run is pending.
     """
-    node = config.hydra.launcher
+    node, race = config.hydra.launcher, race_of(sweep)
     try:
         if slots:
-            Pool(sweep, composer, slots, stop_on_failure=node.on_failure == "stop").run(jobs)
-        elif node._target_ == BASIC:
-            launch_in_turn(sweep, jobs, launcher_at(sweep.path))
+            pool = Pool(sweep, composer, slots, stop_on_failure=node.on_failure == "stop")
+            pool.run(jobs, race)
         else:
-            launch_apart(sweep, jobs, launcher_at(sweep.path))
+            launch = launch_in_turn if node._target_ == BASIC else launch_apart
+            launcher = launcher_at(sweep.path)
+            for some in race.rounds() if race else [jobs]:
+                launch(sweep, some, launcher)
     except (Failed, Interrupted):
         print_end(sweep)
         raise
@@ -165,9 +168,14 @@ def print_end(sweep: Sweep) -> int:
         console.print()
         console.print(failures_table(sweep, failed))
     console.print()
-    others = len(sweep.jobs) - len(finished) - len(failed)
+    spared = sum(state == SPARED for state in states.values())
+    others = len(sweep.jobs) - len(finished) - len(failed) - spared
+    if race := race_of(sweep):
+        for line in race.lines():
+            console.print(line, markup=False)
     counts = f"{len(finished)} finished, {len(failed)} failed, {others} to do"
     path = shown_path(sweep.path)
+    counts += f", {spared} spared" if spared else ""
     console.print(headed("sweep", f"{path}: {counts}"))
     if others:
         console.print(f"mnist-resume {path} goes on with them.")

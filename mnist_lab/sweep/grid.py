@@ -36,17 +36,22 @@ class Shape:
     Attributes:
         pair: as `settings.shape.pairs` takes it.
         sample: number of settings that are drawn; `sample_seed` fixes which.
+        race: as `sweep.race` runs it; then `race_max_seeds` says how many seeds a setting may get.
     """
 
     pair: Any = None
     sample: int | None = None
     sample_seed: int | None = None
+    race: bool | None = None
+    race_max_seeds: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sample", "sample_seed"):
+        for name in ("sample", "sample_seed", "race", "race_max_seeds"):
             check_shape(name, getattr(self, name))
         if self.sample_seed is not None and self.sample is None:
             raise Refused(f"sample_seed={self.sample_seed}: nothing is drawn; add sample=N.")
+        if self.race_max_seeds is not None and not self.race:
+            raise Refused(f"race_max_seeds={self.race_max_seeds}: without a race; add race=on.")
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ def grid(overrides: Sequence[Override], composer: Composer, shape: Shape) -> Gri
             check_range(override, drawn=shape.sample is not None)
             ranges[text] = override.value()
             axes[key] = [(text,)]
+    if shape.race_max_seeds is not None:
+        axes["seed"] = more_seeds(axes.get("seed", []), shape.race_max_seeds)
     rows = [
         tuple(text for part in parts for text in part if not text.startswith(f"{SWEEP}="))
         for parts in itertools.product(*axes.values())
@@ -94,6 +101,18 @@ def grid(overrides: Sequence[Override], composer: Composer, shape: Shape) -> Gri
     if shape.sample is None:
         return whole
     return Grid(drawn(whole.rows, ranges, shape), whole.remarks)
+
+
+def more_seeds(listed: Sequence[Row], number: int) -> list[Row]:
+    """Let seeds go on from the largest listed, until there are so many."""
+    seeds = [text.partition("=")[2] for row in listed for text in row]
+    if not all(seed.isdecimal() for seed in seeds) or not 0 < len(seeds) <= number:
+        raise Refused(
+            f"race_max_seeds={number}: must be at least the {len(seeds)} seeds listed, which are "
+            "whole numbers, as in seed=0,1,2."
+        )
+    first = 1 + max(map(int, seeds))
+    return [*listed, *((f"{SEED}{first + i}",) for i in range(number - len(seeds)))]
 
 
 def check_range(override: Override, *, drawn: bool) -> None:

@@ -57,6 +57,7 @@ class Plan:
         varies: the settings and choices with more than one value.
         duplicates: number of a job that is left out -> number of the same job that is run.
         remarks: what else a reader should know, a line each.
+        race: how far it is, as sweep.json has it; None: every job is run.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Plan:
     jobs: tuple[Job, ...]
     duplicates: Mapping[int, int]
     remarks: tuple[str, ...] = ()
+    race: dict[str, Any] | None = None
 
 
 @dataclass

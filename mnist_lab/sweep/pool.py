@@ -24,6 +24,7 @@ from mnist_lab.ui.signals import signals
 
 if TYPE_CHECKING:
     from mnist_lab.sweep.plan import Composer, Job
+    from mnist_lab.sweep.race import Race
     from mnist_lab.sweep.record import Sweep
     from mnist_lab.sweep.slots import Slot
 
@@ -111,8 +112,11 @@ class Pool:
     stopping: bool = field(init=False, default=False)
     view: View = field(init=False)
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], race: Race | None = None) -> None:
         """Run the jobs; what becomes of each is in its directory.
+
+        Args:
+            race: that decides, round by round, which of the jobs are run.
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, once every worker has stopped.
@@ -121,7 +125,11 @@ class Pool:
         log = self.sweep.path / WORKERS_LOG
         self.workers = [Worker(slot, log) for slot in self.slots[: len(jobs)]]
         self.view = View(self.sweep, jobs, num_slots=len(self.workers))
-        waiting, idle = deque(jobs), deque(range(len(self.workers)))
+        rounds = iter([jobs])
+        if race:
+            rounds, race.say = race.rounds(), self.view.console.print
+        waiting: deque[Job] = deque(next(rounds, ()))
+        idle = deque(range(len(self.workers)))
         unable = False
         try:
             with signals.defer(), self.view.bars:
@@ -140,6 +148,9 @@ class Pool:
                             self.stop(f"stopping the others, since {job.directory} failed")
                     if signals.received:
                         self.stop("stopping at the next batch; Ctrl-C again leaves at once")
+                    if race and not (waiting or self.running or self.stopping):
+                        waiting.extend(next(rounds, ()))
+                        self.view.leave_out(jobs)
                     self.view.draw()
         finally:
             for worker in self.workers:

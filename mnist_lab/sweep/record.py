@@ -101,6 +101,7 @@ class Sweep:
             "duplicates": {str(number): same for number, same in plan.duplicates.items()},
             "data_sha256": common_digest,
             "settings": common,
+            **({"race": plan.race} if plan.race else {}),
             "jobs": jobs,
         }
         sweep = cls(held, document, plan.jobs)
@@ -137,7 +138,10 @@ class Sweep:
         return self.path / job.directory
 
     def state(self, job: Job) -> str:
-        return job_state(self.job_path(job))
+        """As the job itself says, or spared: a race has made it needless."""
+        state = job_state(self.job_path(job))
+        marked = self.document["jobs"][job.directory].get("state")
+        return "spared" if (state, marked) == ("pending", "spared") else state
 
     def data_sha256(self, job: Job) -> str | None:
         """Of the images that a job is held to.

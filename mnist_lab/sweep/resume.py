@@ -21,6 +21,7 @@ from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots
 from mnist_lab.sweep.plan import Composer, Job, Plan
+from mnist_lab.sweep.race import label, race_of
 from mnist_lab.sweep.record import Sweep, read_jobs, read_sweep
 from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
@@ -88,10 +89,15 @@ def resume_sweep(
         for job in sweep.jobs:
             if sweep.state(job) == "running":  # by a worker that dies with its sweep, or by hand
                 hold_soon(sweep.job_path(job)).release()
+        race = race_of(sweep)
+        if race:
+            next(race.rounds(), None)  # a look that was still to come, with all of its jobs done
         states = {job.number: sweep.state(job) for job in sweep.jobs}
         stopped = ("pending", "interrupted", "crashed")
         left = [job for job in sweep.jobs if states[job.number] in stopped]
         failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
+        if race:  # whose decisions stand
+            failed = [job for job in failed if label(job) in race.left and not race.is_over]
         jobs = sorted(left + failed, key=lambda job: job.number)
         if not jobs:
             end_sweep(sweep)
@@ -116,8 +122,11 @@ def resume_sweep(
 
 def refuse_other_jobs(path: Path, plan: Plan) -> None:
     """Refuse to go on with a sweep that is not of these jobs."""
-    stored = {job.directory: job.overrides for job in read_jobs(path, read_sweep(path))}
+    document = read_sweep(path)
+    stored = {job.directory: job.overrides for job in read_jobs(path, document)}
     planned = {job.directory: job.overrides for job in plan.jobs}
+    if bool(document.get("race")) != bool(plan.race):
+        raise Refused(f"{path}: one of the two sweeps is a race; name another directory.")
     if stored != planned:
         mine, other = set(planned.items()), set(stored.items())
         first = min([*(mine - other), *(other - mine)])

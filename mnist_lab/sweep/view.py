@@ -95,6 +95,12 @@ class View:
                 line.append("  ").append(self.time_left.render(whole)).append(" left")
         self.console.print(line)
 
+    def leave_out(self, jobs: Sequence[Job]) -> None:
+        """Expect no more of the jobs, of all that were to run, that a race has spared."""
+        kept = [job for job in jobs if self.sweep.state(job) != "spared"]
+        self.num_jobs = len(kept)
+        self.bars.update(self.whole, total=sum(map(max_epochs, kept)))
+
     def draw(self) -> None:
         """Show the jobs that run; now and then, since their files must be read."""
         if self.console.is_terminal and time.monotonic() - self.drawn > DRAW_S:
