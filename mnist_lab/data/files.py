@@ -28,7 +28,8 @@ def named_sets(folder: Path) -> dict[str, Found]:
     where there is none. Of several spellings the official one counts, before that with .gz.
     """
     sets: dict[str, Found] = {}
-    with contextlib.suppress(OSError):  # no such folder, too long a name, or not for us
+    # No such folder, or too long a name for one, or not for us; a ValueError: there is a NUL in it.
+    with contextlib.suppress(OSError, ValueError):
         for path in sorted(folder.iterdir(), key=lambda path: (len(path.name), path.name)):
             if name := official(path):
                 sets.setdefault(name[0], {}).setdefault(name[1], inner(path))

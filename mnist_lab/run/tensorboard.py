@@ -104,7 +104,7 @@ def session(run_dir: Path, config: Mapping[str, Any]) -> Iterator[SummaryWriter]
     except BaseException as error:
         with contextlib.suppress(OSError):  # on a full disk that is all that can be done
             writer.close()
-            if isinstance(error, Exception) and not signals.received:
+            if isinstance(error, Exception) and not signals.received and run_dir.is_dir():
                 write_session_end(run_dir, "FAILURE")
         raise
     writer.close()

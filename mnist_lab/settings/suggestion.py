@@ -13,6 +13,7 @@ SYNONYMS = {
     "hidden_size": "model.width",
     "device": "trainer.accelerator",
 }
+SHORT = 3  # letters of a word of which one too few leaves too little to go by
 CLOSE = 0.75  # of 1: two names that can stand for each other; max_steps and max_epochs have 0.74
 
 
@@ -26,7 +27,8 @@ def no_such_setting(name: str, names: Iterable[str]) -> str:
     Args:
         names: settings and groups that there are.
     """
-    names = sorted(name for name in names if not name.startswith("hydra."))
+    hydras = name.startswith("hydra.")
+    names = sorted(other for other in names if other.startswith("hydra.") == hydras)
     group, _, last = name.rpartition(".")
     mates = [other for other in names if group and other.startswith(f"{group}.")]
     meant = [other for other in names if last_part(other) == last] or (
@@ -36,6 +38,8 @@ def no_such_setting(name: str, names: Iterable[str]) -> str:
         by_last = {last_part(other): other for other in mates or names}
         close = difflib.get_close_matches(last, by_last, n=1, cutoff=CLOSE)
         meant = [by_last[word] for word in close]
+    if not meant and len(last) <= SHORT:
+        meant = difflib.get_close_matches(name, mates, n=1, cutoff=CLOSE)
     if not meant and not mates:
         meant = difflib.get_close_matches(name, names, n=1)
     if meant:
