@@ -1,6 +1,7 @@
 """What all verbs that read runs do with a command line; as real processes, without torch."""
 
 import pytest
+from processes import run_cold
 
 VERBS = {
     "compare": "DIR",
@@ -30,3 +31,29 @@ def test_a_whole_number_out_of_its_range_is_told_the_range(wanted, light_verbs, 
     ended = light_verbs.run("mnist_lab.predict", "x", "--neighbours", wanted, cwd=tmp_path)
     message = f"argument --neighbours: {wanted}: must be a whole number from 0 to 50"
     assert (ended.code, ended.stderr) == (2, f"{message} (mnist-predict --help explains)\n")
+
+
+MASKED = """
+import os, signal
+from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.verb import verb
+
+def command(_):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            pass
+    finally:  # a library that cannot know what has come over it
+        raise {error}
+
+verb(command)
+"""
+
+
+@pytest.mark.parametrize(
+    "error", ["AttributeError('None')", "Refused('cannot be read')", "OSError"]
+)
+def test_an_error_that_a_signal_has_brought_about_is_told_as_the_signal(error, tmp_path):
+    ended = run_cold("-c", MASKED.format(error=error), cwd=tmp_path)
+    assert (ended.code, ended.stdout) == (143, "")
+    assert ended.stderr == "interrupted by SIGTERM\n"

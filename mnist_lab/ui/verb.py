@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from mnist_lab.ui.errors import Failed, Refused
-from mnist_lab.ui.signals import Interrupted, listen
+from mnist_lab.ui.signals import Interrupted, listen, signals
 from mnist_lab.ui.startup import forgive_warnings
 
 OUTPUT = "what the command prints"
@@ -63,7 +63,7 @@ def verb(command: Callable[[Sequence[str]], object]) -> NoReturn:
 def exit_code(command: Callable[[], object]) -> int:
     """Run a verb; say in a line or two what ended it. 0 well, 1 failed, 2 refused, 128 + signal."""
     try:
-        command()
+        obeying(command)
         sys.stdout.flush()
     except BrokenPipeError:  # as in `mnist-train | head`: whoever reads has seen enough
         silence(sys.stdout.fileno())
@@ -84,6 +84,16 @@ def exit_code(command: Callable[[], object]) -> int:
         print(f"{said}: {error.strerror}.", file=sys.stderr)
         return 2 if is_long else 1
     return 0
+
+
+def obeying(command: Callable[[], object]) -> None:
+    """Call it; what a library makes of a signal in its midst is told as the signal."""
+    try:
+        command()
+    except Exception as error:
+        if not signals.received or isinstance(error, Failed):
+            raise
+        raise Interrupted(signals.received) from error
 
 
 def silence(file: int) -> None:
