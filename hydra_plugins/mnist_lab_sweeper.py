@@ -63,9 +63,10 @@ class LabSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Path | None:
         """Run the sweep; return its directory, None where it was only planned."""
         from mnist_lab.settings.overrides import parsed_overrides
+        from mnist_lab.sweep.composer import Composer
         from mnist_lab.sweep.conduct import begin_sweep, print_plan
         from mnist_lab.sweep.grid import Shape, grid
-        from mnist_lab.sweep.plan import Composer, plan
+        from mnist_lab.sweep.plan import plan
         from mnist_lab.sweep.race import raced
         from mnist_lab.sweep.record import FILE
         from mnist_lab.sweep.resume import refuse_other_jobs, resume_sweep

@@ -13,8 +13,9 @@ from mnist_lab.run.device import Gpus, device_kind, gpus, granted, has_kernels
 from mnist_lab.run.directory import Run, read_metrics
 from mnist_lab.run.resume import go_on
 from mnist_lab.settings.compose import checked, compose
+from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.job import run_job
-from mnist_lab.sweep.plan import Composer, plan
+from mnist_lab.sweep.plan import plan
 from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.slots import choose_slots
 from mnist_lab.ui.errors import Refused

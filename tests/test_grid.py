@@ -8,8 +8,8 @@ from scipy import stats
 
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.shape import pairs
+from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.grid import Shape, grid
-from mnist_lab.sweep.plan import Composer
 
 TRAIN = "mnist_lab.train"
 SGD_ADAM = "optimizer:sgd+optimizer.lr:1e+0,optimizer:adam+optimizer.lr:0.001"

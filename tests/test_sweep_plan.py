@@ -18,9 +18,11 @@ from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.groups import choices, conf_dir
 from mnist_lab.settings.overrides import parsed_overrides
 from mnist_lab.settings.table import leaves
+from mnist_lab.sweep import composer as sweep_composer
 from mnist_lab.sweep import plan as sweep_plan
+from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.launcher import quoted
-from mnist_lab.sweep.plan import Composer, directory_names, plan
+from mnist_lab.sweep.plan import directory_names, plan
 from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
 from mnist_lab.sweep.resume import resume_arguments
 from mnist_lab.train import train_command
@@ -60,7 +62,7 @@ def test_files_are_resolved_once_for_each_choice_of_them(monkeypatch):
         composed.append(overrides)
         return compose(overrides)
 
-    monkeypatch.setattr(sweep_plan, "compose", counting)
+    monkeypatch.setattr(sweep_composer, "compose", counting)
     grid = grid_of("optimizer=sgd,adam", "model.width=range(1,11)", "seed=range(5)")
     assert len(plan(grid, Composer()).jobs) == 100
     assert composed == [["optimizer=sgd"], ["optimizer=adam"]]

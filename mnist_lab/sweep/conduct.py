@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.run.code import own_code
 from mnist_lab.settings.compose import dropped_lines
+from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.launcher import BASIC, launch_apart, launch_in_turn, pool_slots
-from mnist_lab.sweep.plan import Composer, Job, Plan, locate_data, rehearse
+from mnist_lab.sweep.plan import Job, Plan, locate_data, rehearse
 from mnist_lab.sweep.pool import Pool, Worker
 from mnist_lab.sweep.race import SPARED, race_of
 from mnist_lab.sweep.record import Sweep

@@ -19,7 +19,7 @@ from mnist_lab.ui.errors import Refused
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-    from mnist_lab.sweep.plan import Composer
+    from mnist_lab.sweep.composer import Composer
 
 Row = tuple[str, ...]
 """The overrides of one job."""

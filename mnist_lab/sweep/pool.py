@@ -23,7 +23,8 @@ from mnist_lab.ui.errors import Failed, first_line
 from mnist_lab.ui.signals import signals
 
 if TYPE_CHECKING:
-    from mnist_lab.sweep.plan import Composer, Job
+    from mnist_lab.sweep.composer import Composer
+    from mnist_lab.sweep.plan import Job
     from mnist_lab.sweep.race import Race
     from mnist_lab.sweep.record import Sweep
     from mnist_lab.sweep.slots import Slot

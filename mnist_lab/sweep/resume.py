@@ -17,10 +17,11 @@ from mnist_lab.settings.compose import compose
 from mnist_lab.settings.groups import LAUNCHER
 from mnist_lab.settings.overrides import refuse_repeated
 from mnist_lab.settings.paths import quoted
+from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots
-from mnist_lab.sweep.plan import Composer, Job, Plan
+from mnist_lab.sweep.plan import Job, Plan
 from mnist_lab.sweep.race import label, race_of
 from mnist_lab.sweep.record import Sweep, read_jobs, read_sweep
 from mnist_lab.ui.console import screen
