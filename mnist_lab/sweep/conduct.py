@@ -17,6 +17,7 @@ from mnist_lab.sweep.plan import Job, Plan, locate_data, rehearse
 from mnist_lab.sweep.pool import Pool, Worker
 from mnist_lab.sweep.race import SPARED, race_of
 from mnist_lab.sweep.record import Sweep
+from mnist_lab.sweep.search import AT_ONCE, search_of
 from mnist_lab.sweep.view import (
     duplicate_lines,
     failures_table,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 def print_plan(plan: Plan) -> None:
     sizes = rehearse(plan.jobs)
+    rehearse(plan.corners)
     console = screen()
     for line in [*plan_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
         console.print(line)
@@ -69,9 +71,9 @@ def begin_sweep(
     slots = pool_slots(config, plan.jobs)
     digests = locate_data(plan.jobs)
     if slots and "torch" not in sys.modules:
-        rehearse_apart(plan.jobs, slots[0])
+        rehearse_apart([*plan.jobs, *plan.corners], slots[0])
     else:
-        rehearse(plan.jobs)
+        rehearse([*plan.jobs, *plan.corners])
     overrides = composer.hydra_overrides
     given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
     directory = Path(config.hydra.sweep.dir).absolute() if given else None
@@ -120,15 +122,18 @@ def conduct(
         Failed: some job of the sweep has failed, or is not finished; or the disk is full.
         Interrupted: by a signal; what has not run is pending.
     """
-    node, race = config.hydra.launcher, race_of(sweep)
+    node, race, search = config.hydra.launcher, race_of(sweep), search_of(sweep, composer)
     try:
         if slots:
             pool = Pool(sweep, composer, slots, stop_on_failure=node.on_failure == "stop")
-            pool.run(jobs, race)
+            pool.run(jobs, race, search)
         else:
-            launch = launch_in_turn if node._target_ == BASIC else launch_apart
+            launch, at_once = launch_apart, AT_ONCE
+            if node._target_ == BASIC:
+                launch, at_once = launch_in_turn, 1
             launcher = launcher_at(sweep.path)
-            for some in race.rounds() if race else [jobs]:
+            rounds = race.rounds() if race else [jobs]
+            for some in search.rounds(jobs, at_once) if search else rounds:
                 launch(sweep, some, launcher)
     except (Failed, Interrupted):
         print_end(sweep)
@@ -173,6 +178,10 @@ def print_end(sweep: Sweep) -> int:
     others = len(sweep.jobs) - len(finished) - len(failed) - spared
     if race := race_of(sweep):
         for line in race.lines():
+            console.print(line, markup=False)
+    if search := search_of(sweep):
+        others += search.num_jobs_left
+        for line in search.lines():
             console.print(line, markup=False)
     counts = f"{len(finished)} finished, {len(failed)} failed, {others} to do"
     path = shown_path(sweep.path)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mnist_lab.sweep.plan import Job
     from mnist_lab.sweep.race import Race
     from mnist_lab.sweep.record import Sweep
+    from mnist_lab.sweep.search import Search
     from mnist_lab.sweep.slots import Slot
 
 WAIT_S = 0.2  # seconds between two looks for a signal
@@ -113,29 +114,43 @@ class Pool:
     stopping: bool = field(init=False, default=False)
     view: View = field(init=False)
 
-    def run(self, jobs: Sequence[Job], race: Race | None = None) -> None:
+    def run(
+        self, jobs: Sequence[Job], race: Race | None = None, search: Search | None = None
+    ) -> None:
         """Run the jobs; what becomes of each is in its directory.
 
         Args:
             race: that decides, round by round, which of the jobs are run.
+            search: that is asked for more whenever a slot has nothing to do.
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, once every worker has stopped.
             Failed: a worker process cannot even start, which is no job's fault.
         """
         log = self.sweep.path / WORKERS_LOG
-        self.workers = [Worker(slot, log) for slot in self.slots[: len(jobs)]]
+        num_slots = len(self.slots if search else self.slots[: len(jobs)])
+        self.workers = [Worker(slot, log) for slot in self.slots[:num_slots]]
         self.view = View(self.sweep, jobs, num_slots=len(self.workers))
         rounds = iter([jobs])
         if race:
             rounds, race.say = race.rounds(), self.view.console.print
+        if search:
+            self.view.take_in([], to_come=search.num_jobs_left)
         waiting: deque[Job] = deque(next(rounds, ()))
         idle = deque(range(len(self.workers)))
         unable = False
+
+        def more() -> bool:
+            """Whether there is a job to begin."""
+            if search and idle and not (waiting or self.stopping):
+                waiting.extend(search.ask())
+                self.view.take_in([*waiting], to_come=search.num_jobs_left)
+            return bool(waiting) and not self.stopping
+
         try:
             with signals.defer(), self.view.bars:
-                while self.running or (waiting and not self.stopping):
-                    while waiting and idle and not self.stopping:
+                while more() or self.running:
+                    while idle and more():
                         self.begin(waiting.popleft(), idle.popleft())
                     done, _ = wait(self.running, timeout=WAIT_S, return_when=FIRST_COMPLETED)
                     for future in done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.study.results import dropped_line
@@ -44,14 +44,7 @@ def raced(plan: Plan) -> Plan:
     """
     settings = settings_of(plan.jobs)
     seeds = {tuple(job.settings["seed"] for job in jobs) for jobs in settings.values()}
-    for job in plan.jobs:
-        data, trainer = job.settings["data"], job.settings["trainer"]
-        if (data["val_fraction"] == 0 and not data.get("module")) or not trainer[
-            "limit_val_batches"
-        ]:
-            raise Refused(
-                "race=on: decides by validation accuracy; data.val_fraction=0 leaves none."
-            )
+    refuse_without_validation(plan.jobs, "race=on")
     if len(settings) < 2:
         raise Refused("race=on: there is one setting; give a second, as in model.width=128,512.")
     if len(seeds) > 1:
@@ -65,6 +58,17 @@ def raced(plan: Plan) -> Plan:
     )
     race = {"max_seeds": num_seeds, "seeds": 0, "dropped": {}}
     return dataclasses.replace(plan, race=race, remarks=(*plan.remarks, remark))
+
+
+def refuse_without_validation(jobs: Sequence[Job], said: str) -> None:
+    for job in jobs:
+        data, trainer = job.settings["data"], job.settings["trainer"]
+        if (data["val_fraction"] == 0 and not data.get("module")) or not trainer[
+            "limit_val_batches"
+        ]:
+            raise Refused(
+                f"{said}: decides by validation accuracy; data.val_fraction=0 leaves none."
+            )
 
 
 class Race:

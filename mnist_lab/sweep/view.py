@@ -53,8 +53,9 @@ class View:
             speed_estimate_period=math.inf,  # seconds; an epoch may take minutes
         )
         self.epochs = {job.number: epochs_done(self.status(job)) for job in jobs}
+        self.known_epochs = sum(map(max_epochs, jobs))
         self.whole = self.bars.add_task(
-            "", total=sum(map(max_epochs, jobs)), completed=sum(self.epochs.values()), accuracy=""
+            "", total=self.known_epochs, completed=sum(self.epochs.values()), accuracy=""
         )
         self.slots = [self.bars.add_task("", visible=False) for _ in range(num_slots)]
         self.bars.advance(self.whole, 0)  # the clock starts now, not with the first epoch's end
@@ -100,6 +101,15 @@ class View:
         kept = [job for job in jobs if self.sweep.state(job) != "spared"]
         self.num_jobs = len(kept)
         self.bars.update(self.whole, total=sum(map(max_epochs, kept)))
+
+    def take_in(self, jobs: Sequence[Job], *, to_come: int) -> None:
+        """Expect these jobs, too, which a search has asked for, and so many after them."""
+        self.epochs |= {job.number: 0 for job in jobs}
+        self.known_epochs += sum(map(max_epochs, jobs))
+        num_known = len(self.epochs)
+        self.num_jobs = num_known + to_come
+        total = round(self.known_epochs * self.num_jobs / num_known) if num_known else 0
+        self.bars.update(self.whole, total=total)
 
     def draw(self) -> None:
         """Show the jobs that run; now and then, since their files must be read."""
