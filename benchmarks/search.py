@@ -9,12 +9,12 @@
         trainer.max_epochs=2 seed=0,1 sample=200 hydra/launcher=pool hydra.sweep.dir=SWEEP
     python -m benchmarks.search --table SWEEP
 
-on full MNIST: 50,000 images to learn from, 10,000 to judge by. A trial asks the package's search for
-a setting, takes for it the nearest stored one that has not been taken (the same optimizer as long as
-there is one; else by width, dropout and the logarithm of lr, each as a share of its range), and
-tells the search that setting with the mean of its seeds. So search and drawing choose among the same
-200, none twice, and what a setting reaches is what it has reached. Regret: the best mean of all 200
-less the best that was taken.
+on full MNIST: 50,000 images to learn from, 10,000 to judge by. A trial asks the package's search
+for a setting, takes for it the nearest stored one that has not been taken (of the same optimizer as
+long as there is one; by width, dropout and the logarithm of lr, each as a share of its range), and
+tells the search that one, with the mean of its seeds. So search and drawing choose among the same
+200, none twice, and what a setting reaches is what it has reached. Regret: the best mean of all
+200 less the best that was taken.
 """
 
 from __future__ import annotations

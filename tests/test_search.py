@@ -3,12 +3,17 @@
 import json
 import signal
 
+import numpy as np
 import pytest
-from processes import last_of_each
-from sweeps import contents, end, only_sweep, reached, run, start, states, wait_until
+from processes import last_of_each, run_cold
+from sweeps import contents, end, only_sweep, reached, run, start, states, status, wait_until
 from tiny_run import write_data_set
 
+from benchmarks import search as benchmark
+from mnist_lab.sweep.composer import Composer
+from mnist_lab.sweep.search import applied, new_params, refuse_without_optuna
 from mnist_lab.sweep.space import DRAWN, Space, Trial
+from mnist_lab.ui.errors import Refused
 
 optuna = pytest.importorskip("optuna", reason="needs the extra search")
 from optuna.storages.journal import JournalFileBackend, JournalStorage  # noqa: E402
@@ -21,7 +26,7 @@ SEARCH = (
     "optimizer.lr=interval(1e-5,1)",
     "seed=0,1",
     "search=tpe",
-    "search_trials=13",
+    "search_trials=12",
 )
 
 
@@ -70,10 +75,10 @@ def told(sweep):
 
 def test_a_search_tries_so_many_settings_and_everything_says_so(undisturbed):
     sweep, output = undisturbed
-    assert states(sweep) == dict.fromkeys(range(26), "finished")
+    assert states(sweep) == dict.fromkeys(range(24), "finished")
     study = study_of(sweep)
     assert [trial.value for trial in study.trials] == pytest.approx(means(sweep))
-    assert len({json.dumps(trial.params) for trial in study.trials}) == 13
+    assert len({json.dumps(trial.params) for trial in study.trials}) == 12
     for trial, asked in zip(study.trials, document(sweep)["search"]["asked"], strict=True):
         assert trial.params == asked
         config = next(sweep.glob(f"{2 * trial.number:03d}_*/config.yaml")).read_text()
@@ -81,7 +86,7 @@ def test_a_search_tries_so_many_settings_and_everything_says_so(undisturbed):
         assert f"width: {asked['model.width']}\n" in config
     best = study.best_trial
     assert (
-        f"search: 13 of 13 settings have a result; best so far width={best.params['model.width']}"
+        f"search: 12 of 12 settings have a result; best so far width={best.params['model.width']}"
         in output
     )
     assert f"{100 * best.value:.2f} % in validation, 2 seeds" in output
@@ -90,7 +95,7 @@ def test_a_search_tries_so_many_settings_and_everything_says_so(undisturbed):
     assert "a search" in output
     before = contents(sweep)
     code, output = run("resume", sweep, cwd=sweep.parent)
-    assert (code, "26 finished, 0 failed, 0 to do" in output) == (0, True), output
+    assert (code, "24 finished, 0 failed, 0 to do" in output) == (0, True), output
     assert contents(sweep) == before
 
 
@@ -103,14 +108,15 @@ def test_the_same_results_in_the_same_order_lead_to_the_same_questions(undisturb
     trials = [Trial(params) for params in stored["asked"]]
     for number in range(DRAWN):
         assert next(space.proposals(trials[:number], seed=0)) == trials[number].params
-    for number in range(DRAWN, 13):
+    for number in range(DRAWN, 12):
         known = [Trial(trials[n].params, values[n]) for n in range(number)]
         assert next(space.proposals(known, seed=0)) == trials[number].params
         assert next(space.proposals(known, seed=1)) != trials[number].params
 
 
-@pytest.mark.parametrize("number", [7, 23])
-@pytest.mark.parametrize("launcher", [POOL, ()], ids=["pool", "basic"])
+@pytest.mark.parametrize(
+    ("number", "launcher"), [(7, POOL), (21, POOL), (21, ())], ids=["drawn", "asked", "in turn"]
+)
 def test_killed_it_goes_on_with_the_same_trials_each_told_once(
     undisturbed, settings, number, launcher, tmp_path
 ):
@@ -123,15 +129,15 @@ def test_killed_it_goes_on_with_the_same_trials_each_told_once(
     end(process)
     sweep = only_sweep(tmp_path)
     asked = document(sweep)["search"]["asked"]
-    assert len(asked) == {7: 10, 23: 12}[number]
+    assert len(asked) == {7: 10, 21: 11}[number]
     code, output = run("resume", sweep, cwd=tmp_path)
     assert code == 0, output
-    assert f"search: {13 - len(asked)} settings are still to be asked for" in output
+    assert f"search: {12 - len(asked)} settings are still to be asked for" in output
     assert document(sweep)["search"]["asked"][: len(asked)] == asked
-    assert states(sweep) == dict.fromkeys(range(26), "finished")
+    assert states(sweep) == dict.fromkeys(range(24), "finished")
     assert [trial.value for trial in study_of(sweep).trials] == pytest.approx(means(sweep))
     born, ended = told(sweep)
-    assert born == 13
+    assert born == 12
     assert len(ended) == len({*ended})
     if not launcher:
         assert document(sweep)["search"] == document(undisturbed[0])["search"]
@@ -143,9 +149,9 @@ def test_several_are_asked_at_once(settings, tmp_path):
     process = start("train", "-m", *settings, *line, *POOL, cwd=tmp_path, faults="010:linger")
     wait_until(lambda: reached(tmp_path, 10), process)
     sweep = only_sweep(tmp_path)
-    wait_until(lambda: states(sweep).get(11) == "finished", process)
-    stored = [trial.state for trial in study_of(sweep).trials]
-    assert stored[10] == TrialState.RUNNING
+    wait_until(lambda: status(sweep, 11).get("state") == "finished", process)
+    wait_until(lambda: study_of(sweep).trials[11].value is not None, process)
+    assert study_of(sweep).trials[10].state == TrialState.RUNNING
     process.send_signal(signal.SIGTERM)
     code, output = end(process)
     assert (code, "to do" in output) == (143, True)
@@ -189,14 +195,14 @@ def test_a_storage_that_was_lost_is_written_anew(undisturbed, damage):
         (["search_trials=null"], "search=tpe: how long? Add search_trials=N"),
         (["search_trials=0"], "search_trials=0: must be a whole number from 1"),
         (["search=tpee"], "search=tpee: must be tpe"),
-        (["search=null"], "search_trials=13: no search; add search=tpe"),
+        (["search=null"], "search_trials=12: no search; add search=tpe"),
         (["race=on"], "search=tpe: not together with race"),
         (["sample=3"], "search=tpe: not together with sample"),
         (["data.val_fraction=0"], "search=tpe: decides by validation accuracy"),
         (["data.val_fraction=0.1,0.2"], "every setting needs the same images and the same valid"),
         (["optimizer.lr=interval(1,0.1)"], "is empty; must go up"),
         (["serch=tpe"], "serch=tpe: no such setting; did you mean search?"),
-        (["optimizer=sgd,adm"], "optimizer=adm: no such choice"),
+        (["optimizer=sgd,adm"], "optimizer=adm: no such optimizer"),
         (["optimizer.momentum=interval(0,2)"], "2 must be a number from 0"),
     ],
     ids=str,
@@ -208,3 +214,64 @@ def test_bad_searches_are_refused(args, said, light_verbs, tmp_path):
     assert len(done.stderr.splitlines()) <= 2
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_which_extra_it_needs(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(Refused, match=r"needs optuna; pip install 'mnist_lab\[search\]'"):
+        refuse_without_optuna("search=tpe")
+
+
+PLANNED = """
+import sys
+from mnist_lab.train import main
+try:
+    main()
+finally:
+    print("optuna" in sys.modules)
+"""
+
+
+def test_the_plan_tells_what_is_drawn_and_optuna_comes_for_searches_only(tmp_path):
+    done = run_cold("-c", PLANNED, "-m", *SEARCH, "--plan", cwd=tmp_path)
+    assert (done.code, done.stdout.splitlines()[-1]) == (0, "True"), done
+    assert "search: 12 settings, 24 jobs; the first 10 are drawn" in done.stdout
+    done = run_cold("-c", PLANNED, "-m", "model.width=8,16", "--plan", cwd=tmp_path)
+    assert (done.code, done.stdout.splitlines()[-1]) == (0, "False"), done
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_of_a_script_starts_and_goes_on(settings, tmp_path):
+    line = [*last_of_each(*SEARCH, "search_trials=2", "seed=0"), "hydra.sweep.dir=s", "--resume"]
+    process = start("train", "-m", *settings, *line, cwd=tmp_path, faults="001:linger")
+    wait_until(lambda: (tmp_path / "s").exists() and status(tmp_path / "s", 1), process)
+    process.send_signal(signal.SIGKILL)
+    end(process)
+    code, output = run("train", "-m", *settings, *line, "sample_seed=1", cwd=tmp_path)
+    assert (code, "holds a search of other seed" in output) == (2, True), output
+    code, output = run("train", "-m", *settings, *line, cwd=tmp_path)
+    assert (code, "2 finished, 0 failed, 0 to do" in output) == (0, True), output
+    code, output = run("train", "-m", *settings, "model.width=8,16", *line[-2:], cwd=tmp_path)
+    assert (code, "one of the two sweeps is a search" in output) == (2, True), output
+
+
+def test_choices_that_run_out_and_settings_that_apply_to_some():
+    """Two settings of model=linear are one: it has no width."""
+    rows = {"model": [("model=mlp",), ("model=linear",)]}
+    space = Space({**rows, "model.width": [("model.width=8",), ("model.width=16",)]})
+    trials = []
+    while params := new_params(space, trials, Composer(), 0):
+        trials.append(Trial(params, 0.5))
+    tried = sorted(applied(space.row(trial.params), Composer()) for trial in trials)
+    assert tried == [
+        ("model=linear",),
+        ("model=mlp", "model.width=16"),
+        ("model=mlp", "model.width=8"),
+    ]
+
+
+def test_a_search_reaches_with_25_settings_what_drawing_reaches_with_50():
+    """As `python -m benchmarks.search`, one asked at a time."""
+    found, drawn = benchmark.compared(trials=50)
+    assert np.median(found[:, 24]) <= np.median(drawn[:, 49])
+    assert np.mean(found[:, 24]) < np.mean(drawn[:, 24])

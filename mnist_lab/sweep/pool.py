@@ -128,29 +128,20 @@ class Pool:
             Failed: a worker process cannot even start, which is no job's fault.
         """
         log = self.sweep.path / WORKERS_LOG
-        num_slots = len(self.slots if search else self.slots[: len(jobs)])
+        num_slots = len(self.slots) if search else min(len(self.slots), len(jobs))
         self.workers = [Worker(slot, log) for slot in self.slots[:num_slots]]
-        self.view = View(self.sweep, jobs, num_slots=len(self.workers))
+        to_come = search.num_jobs_left if search else 0
+        self.view = View(self.sweep, jobs, num_slots=num_slots, to_come=to_come)
         rounds = iter([jobs])
         if race:
             rounds, race.say = race.rounds(), self.view.console.print
-        if search:
-            self.view.take_in([], to_come=search.num_jobs_left)
         waiting: deque[Job] = deque(next(rounds, ()))
         idle = deque(range(len(self.workers)))
         unable = False
-
-        def more() -> bool:
-            """Whether there is a job to begin."""
-            if search and idle and not (waiting or self.stopping):
-                waiting.extend(search.ask())
-                self.view.take_in([*waiting], to_come=search.num_jobs_left)
-            return bool(waiting) and not self.stopping
-
         try:
             with signals.defer(), self.view.bars:
-                while more() or self.running:
-                    while idle and more():
+                while self.running or self.more(waiting, search):
+                    while idle and self.more(waiting, search):
                         self.begin(waiting.popleft(), idle.popleft())
                     done, _ = wait(self.running, timeout=WAIT_S, return_when=FIRST_COMPLETED)
                     for future in done:
@@ -176,6 +167,13 @@ class Pool:
         signals.check()
         if unable:
             raise Failed("worker", f"no worker process can start; see {log}.")
+
+    def more(self, waiting: deque[Job], search: Search | None) -> bool:
+        """Whether there is a job to begin; a search is asked for one."""
+        if search and not (waiting or self.stopping):
+            waiting.extend(search.ask())
+            self.view.take_in([*waiting], to_come=search.num_jobs_left)
+        return bool(waiting) and not self.stopping
 
     def begin(self, job: Job, slot: int) -> None:
         path = self.sweep.job_path(job)

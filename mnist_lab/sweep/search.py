@@ -48,11 +48,9 @@ def searched(
     """
     said = f"search={shape.search}"
     refuse_without_optuna(said)
-    axes, ranges = axes_of(overrides, shape)
+    axes, _ = axes_of(overrides, shape)
     seeds = [*dict.fromkeys(axes.pop("seed", [()]))]
     space = Space({name: tuple(dict.fromkeys(rows)) for name, rows in axes.items()})
-    if any(text in ranges for row in seeds for text in row):
-        raise Refused(f"{said}: seeds are not searched; list them, as in seed=0,1.")
     if not (space.ranges or space.choices):
         raise Refused(
             f"{said}: nothing to search; give a setting a range or values, as in "
@@ -164,6 +162,7 @@ class Search:
             ) from None
         except Refused as error:
             raise Refused(f"{sweep.path / 'sweep.json'}: search: {error}") from None
+        self.written: list[Trial] = []
 
     def jobs_of(self, number: int) -> list[Job]:
         return [job for job in self.sweep.jobs if job.number // len(self.seeds) == number]
@@ -214,9 +213,9 @@ class Search:
 
     def ask(self, number: int = 1) -> list[Job]:
         """The jobs of the next settings, written down; none once all have been asked for."""
+        self.take_note()
         asked: list[Job] = []
         for _ in range(min(number, self.num_left)):
-            self.take_note()
             params = new_params(self.space, self.trials, self.composer, self.stored["seed"])
             if params is None:
                 self.stored["trials"] = len(self.trials)

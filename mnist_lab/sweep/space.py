@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import random
@@ -181,27 +182,25 @@ class Space:
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
         from optuna.trial import TrialState
 
-        def opened() -> optuna.Study:
-            backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
-            storage = JournalStorage(backend)
-            return optuna.create_study(
-                storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
+        def storage() -> JournalStorage:
+            return JournalStorage(
+                JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
             )
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         wanted = [self.frozen(trial) for trial in trials]
-        try:
-            study = opened()
-            stored = study.get_trials(deepcopy=False)
-            pairs = zip(stored, wanted, strict=False)
-            good = len(stored) <= len(wanted) and all(goes_with(*pair) for pair in pairs)
-        except OSError:
-            raise
-        except Exception:  # whatever a damaged file makes of it
-            good = False
+        stored: list[FrozenTrial] = []
+        good = False
+        if path.exists():
+            with contextlib.suppress(Exception):  # whatever Optuna makes of a damaged file
+                study = optuna.load_study(study_name=STUDY, storage=storage())
+                stored = study.get_trials(deepcopy=False)
+                pairs = zip(stored, wanted, strict=False)
+                good = len(stored) <= len(wanted) and all(goes_with(*pair) for pair in pairs)
         if not good:
-            path.unlink()
-            study, stored = opened(), []
+            path.unlink(missing_ok=True)
+            stored = []
+            study = optuna.create_study(study_name=STUDY, storage=storage(), direction="maximize")
         for old, new in zip(stored, wanted, strict=False):
             if old.state != new.state:
                 failed = new.state == TrialState.FAIL
