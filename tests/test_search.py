@@ -1,7 +1,14 @@
 """Searches: settings asked for by what those before them have reached, whoever disturbs it."""
 
 import json
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,6 +221,75 @@ def test_bad_searches_are_refused(args, said, light_verbs, tmp_path):
     assert len(done.stderr.splitlines()) <= 2
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def changed(sweep, folder, change):
+    """A copy of a finished search that has one more setting to ask for, and a change."""
+    shutil.copytree(sweep, folder / "s")
+    stored = document(sweep)
+    stored["search"]["trials"] = 13
+    change(stored)
+    (folder / "s/sweep.json").write_text(json.dumps(stored))
+    return folder / "s"
+
+
+def test_settings_to_come_are_as_those_before(undisturbed, tmp_path):
+    """Here a default that conf/ has otherwise now."""
+    sweep = changed(undisturbed[0], tmp_path, lambda s: s["settings"].update({"model.depth": 2}))
+    code, output = run("resume", sweep, cwd=tmp_path)
+    assert (code, len(output.splitlines())) == (2, 1)
+    assert "its settings have model.depth=2, which is 1 in conf/ now" in output
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"axes": {"hydra.run.dir": [["hydra.run.dir=x"]]}}, "not allowed there"),
+        ({"axes": {"model": [["model._target_=os.system"]]}}, "os.system"),
+        ({"axes": {"model": [["+model.inner._target_=os.system"]]}}, "foreign"),
+        ({"axes": 3}, "lacks a proper `search`"),
+        ({"asked": [{"optimizer": "adamw"}]}, "is not in model.width=interval(4,64)"),
+        ({"seeds": [["hydra.sweep.dir=x"]]}, "not allowed there"),
+        ({"seeds": []}, "lacks a proper `search`"),
+        ({"seed": "x"}, "lacks a proper `search`"),
+    ],
+    ids=str,
+)
+def test_what_is_stored_is_data(undisturbed, change, said, tmp_path, light_verbs):
+    sweep = changed(undisturbed[0], tmp_path, lambda stored: stored["search"].update(change))
+    before = contents(sweep)
+    done = light_verbs.run("mnist_lab.resume", str(sweep), cwd=tmp_path)
+    assert (done.code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert said in done.stderr
+    assert contents(sweep) == before
+
+
+def test_a_dashboard_opens_it(undisturbed):
+    pytest.importorskip("optuna_dashboard")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        Path(sys.executable).with_name("optuna-dashboard"),
+        undisturbed[0] / "search.journal",
+    ]
+    process = subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}/api/studies"
+        (study,) = json.loads(wait_until(lambda: answer(address), process))["study_summaries"]
+        assert (study["study_name"], study["directions"]) == ("search", ["maximize"])
+        trials = json.loads(answer(f"{address}/{study['study_id']}"))["trials"]
+        assert [t["state"] for t in trials] == ["Complete"] * 12
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answer(address):
+    try:
+        with urllib.request.urlopen(address) as page:
+            return page.read()
+    except urllib.error.URLError:
+        return None
 
 
 def test_it_says_which_extra_it_needs(monkeypatch):

@@ -108,7 +108,7 @@ def resume_sweep(
         code = own_code()
         for job in jobs:
             composer.settings(job.overrides)  # refuses what conf/ knows no more
-        if search:
+        if search and search.num_left:
             search.refuse_other_defaults()
         slots = pool_slots(config, jobs or sweep.jobs[:1], stored_threads(sweep, left))
         find_images(sweep, jobs or sweep.jobs[:1], moved)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FILE = "search.journal"  # Optuna's storage of the trials
 EXTRA = "pip install 'mnist_lab[search]'"
-AT_ONCE = 10  # settings that are asked for together where all jobs of a round are waited for
+AT_ONCE = 4  # settings that are asked for together where a round of jobs is waited for
 MOST = 1000  # combinations of choices: each is composed and checked before the first job
 # Of the images, what may differ from setting to setting; by the rest they are judged.
 PLACE = ("data.root", "data.download")  # where the images are, and may be
@@ -155,13 +155,13 @@ class Search:
             self.trials = [Trial(params) for params in self.stored["asked"]]
             for trial in self.trials:
                 self.space.row(trial.params)
-            int(self.stored["trials"]), int(self.stored["seed"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            int(self.stored["trials"]), int(self.stored["seed"]), self.seeds[0]
+        except Refused as error:
+            raise Refused(f"{sweep.path / 'sweep.json'}: search: {error}") from None
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused(
                 f"{sweep.path / 'sweep.json'}: lacks a proper `search` ({error!r})."
             ) from None
-        except Refused as error:
-            raise Refused(f"{sweep.path / 'sweep.json'}: search: {error}") from None
         self.written: list[Trial] = []
 
     def jobs_of(self, number: int) -> list[Job]:
