@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -311,7 +312,8 @@ finally:
 def test_the_plan_tells_what_is_drawn_and_optuna_comes_for_searches_only(tmp_path):
     done = run_cold("-c", PLANNED, "-m", *SEARCH, "--plan", cwd=tmp_path)
     assert (done.code, done.stdout.splitlines()[-1]) == (0, "True"), done
-    assert "search: 12 settings, 24 jobs; the first 10 are drawn" in done.stdout
+    assert "search: 12 settings; the first 10 are drawn and known" in done.stdout
+    assert "24 jobs in outputs/sweeps/mlp/" in done.stdout
     done = run_cold("-c", PLANNED, "-m", "model.width=8,16", "--plan", cwd=tmp_path)
     assert (done.code, done.stdout.splitlines()[-1]) == (0, "False"), done
     assert list(tmp_path.iterdir()) == []
@@ -351,3 +353,15 @@ def test_a_search_reaches_with_25_settings_what_drawing_reaches_with_50():
     found, drawn = benchmark.compared(trials=50)
     assert np.median(found[:, 24]) <= np.median(drawn[:, 49])
     assert np.mean(found[:, 24]) < np.mean(drawn[:, 24])
+
+
+@pytest.mark.slurm
+@pytest.mark.skipif(find_spec("hydra_plugins.hydra_submitit_launcher") is None, reason="the extra")
+def test_other_launchers_run_rounds(settings, tmp_path):
+    line = last_of_each(*SEARCH, "seed=0", "search_trials=12", "trainer.max_epochs=1")
+    launcher = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10")
+    code, output = run("train", "-m", *settings[:2], *line, *launcher, cwd=tmp_path)
+    assert code == 0, output
+    sweep = only_sweep(tmp_path)
+    assert states(sweep) == dict.fromkeys(range(12), "finished")
+    assert [trial.state for trial in study_of(sweep).trials] == [TrialState.COMPLETE] * 12

@@ -86,7 +86,7 @@ def begin_sweep(
             console.print(line)
         names = dict.fromkeys(job.settings["data"]["name"] for job in plan.jobs)
         console.print(headed("data", f" {', '.join(names)}"))
-        console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
+        console.print(headed("sweep", f"{plan.num_jobs} jobs in {shown_path(sweep.path)}"))
         conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
     return sweep.path
 

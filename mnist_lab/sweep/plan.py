@@ -71,6 +71,11 @@ class Plan:
     search: dict[str, Any] | None = None
     corners: tuple[Job, ...] = ()
 
+    @property
+    def num_jobs(self) -> int:
+        """Those that a search is still to ask for, too."""
+        return self.search["trials"] * len(self.search["seeds"]) if self.search else len(self.jobs)
+
 
 def plan(
     grid: Sequence[Sequence[str]],

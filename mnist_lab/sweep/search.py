@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.settings.groups import SWEEP
 from mnist_lab.settings.paths import paths_as_typed
 from mnist_lab.settings.table import as_typed, leaves
 from mnist_lab.sweep.composer import Composer
@@ -19,6 +20,7 @@ from mnist_lab.sweep.record import refuse_unfit
 from mnist_lab.sweep.space import DRAWN, Params, Space, Trial
 from mnist_lab.ui.console import percent
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.files import shown_path
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -47,8 +49,10 @@ def searched(
             judge by; or no Optuna.
     """
     said = f"search={shape.search}"
+    assert shape.search_trials is not None
     refuse_without_optuna(said)
     axes, _ = axes_of(overrides, shape)
+    axes.pop(SWEEP, None)
     seeds = [*dict.fromkeys(axes.pop("seed", [()]))]
     space = Space({name: tuple(dict.fromkeys(rows)) for name, rows in axes.items()})
     if not (space.ranges or space.choices):
@@ -58,7 +62,6 @@ def searched(
         )
     if (most := space.num_combinations) > MOST:
         raise Refused(f"{said}: {most} combinations of choices, at most {MOST}; write ranges.")
-    assert shape.search_trials is not None
     if not space.ranges and shape.search_trials > most:
         raise Refused(f"search_trials={shape.search_trials}: there are {most} settings.")
     whole = where_it_applies([space.row(corner) for corner in space.corners()], composer)
@@ -70,6 +73,8 @@ def searched(
     seed, num_drawn = shape.sample_seed or 0, min(DRAWN, shape.search_trials)
     while len(trials) < num_drawn and (new := new_params(space, trials, composer, seed)):
         trials.append(Trial(new))
+    if len(trials) < num_drawn:
+        raise Refused(f"search_trials={shape.search_trials}: there are {len(trials)} settings.")
     planned = plan(
         rows_of(space, trials, seeds, composer),
         composer,
@@ -85,10 +90,9 @@ def searched(
         "axes": dict(space.axes),
         "asked": [trial.params for trial in trials],
     }
-    num_jobs = shape.search_trials * len(seeds)
     remark = (
-        f"search: {shape.search_trials} settings, {num_jobs} jobs; the first {len(trials)} are "
-        "drawn, the others asked for by what those before them reach in validation"
+        f"search: {shape.search_trials} settings; the first {len(trials)} are drawn and known, the "
+        "others asked for by what those before them reach in validation"
     )
     return dataclasses.replace(
         planned, search=stored, corners=corners, remarks=(*planned.remarks, remark)
@@ -153,8 +157,8 @@ class Search:
             refuse_unfit([*texts, *itertools.chain(*self.seeds)], multirun=True)
             self.space = Space(axes)
             self.trials = [Trial(params) for params in self.stored["asked"]]
-            for trial in self.trials:
-                self.space.row(trial.params)
+            for number, trial in enumerate(self.trials):
+                self.space.row(trial.params), self.jobs_of(number)[0]
             int(self.stored["trials"]), int(self.stored["seed"]), self.seeds[0]
         except Refused as error:
             raise Refused(f"{sweep.path / 'sweep.json'}: search: {error}") from None
@@ -170,7 +174,8 @@ class Search:
     @property
     def num_left(self) -> int:
         """Settings that are still to be asked for."""
-        return max(0, int(self.stored["trials"]) - len(self.trials))
+        left = int(self.stored["trials"]) - len(self.trials)
+        return 0 if self.stored.get("over") else max(0, left)
 
     @property
     def num_jobs_left(self) -> int:
@@ -218,7 +223,7 @@ class Search:
         for _ in range(min(number, self.num_left)):
             params = new_params(self.space, self.trials, self.composer, self.stored["seed"])
             if params is None:
-                self.stored["trials"] = len(self.trials)
+                self.stored["over"] = True  # there are no more
                 break
             new = Trial(params)
             jobs = plan(
@@ -248,15 +253,16 @@ class Search:
         """How it stands."""
         self.take_note()
         values = [trial.value for trial in self.trials]
-        known = {n: value for n, value in enumerate(values) if value and not math.isnan(value)}
+        known = {n: v for n, v in enumerate(values) if v is not None and not math.isnan(v)}
         line = f"search: {len(known)} of {self.stored['trials']} settings have a result"
         if not known:
             return [line]
         best = max(known, key=lambda n: known[n])
         seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
+        reached = f"{percent(known[best])} in validation, {seeds}"
         return [
-            f"{line}; best so far {label(self.jobs_of(best)[0])}: {percent(known[best])} in "
-            f"validation, {seeds}"
+            f"{line}; best so far {label(self.jobs_of(best)[0])}: {reached}",
+            f"optuna-dashboard {shown_path(self.sweep.path / FILE)} shows it.",
         ]
 
 

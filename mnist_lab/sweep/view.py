@@ -165,7 +165,7 @@ def plan_table(plan: Plan, num_params: Sequence[int]) -> Table:
 
 def plan_lines(plan: Plan) -> list[str]:
     """Number of jobs, what varies with its values, and what is left out."""
-    lines = [f"{len(plan.jobs)} jobs in outputs/sweeps/{plan.name}/"]
+    lines = [f"{plan.num_jobs} jobs in outputs/sweeps/{plan.name}/"]
     for key in plan.varies:
         values = dict.fromkeys(job.values.get(key, "-") for job in plan.jobs)
         lines.append(f"  {key:22} {', '.join(values)}")
