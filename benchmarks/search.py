@@ -121,7 +121,7 @@ def main() -> None:
     for slots in (1, 2, 4, 10):
         found, drawn = compared(trials=trials, slots=slots)
         if slots == 1:
-            for num in (10, 25, 50):
+            for num in (10, 25, 40, 50):
                 print(f"{num:3} drawn                {said(drawn[:, num - 1])}")
         for num in (15, 20, 25):
             print(f"{num:3} searched, {slots:2} at once {said(found[:, num - 1])}")

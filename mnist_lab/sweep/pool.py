@@ -169,7 +169,9 @@ class Pool:
             raise Failed("worker", f"no worker process can start; see {log}.")
 
     def more(self, waiting: deque[Job], search: Search | None) -> bool:
-        """Whether there is a job to begin; a search is asked for one."""
+        """Whether there is a job to begin; a search is told of those that ended, and asked."""
+        if search:
+            search.take_note()
         if search and not (waiting or self.stopping):
             waiting.extend(search.ask())
             self.view.take_in([*waiting], to_come=search.num_jobs_left)

@@ -242,6 +242,7 @@ class Search:
 
     def rounds(self, jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
         """These jobs, then those of so many settings at once, as long as all come to an end."""
+        self.take_note()
         jobs = jobs or self.ask(size)
         while jobs:
             yield jobs
