@@ -248,7 +248,10 @@ def test_settings_to_come_are_as_those_before(undisturbed, tmp_path):
     [
         ({"axes": {"hydra.run.dir": [["hydra.run.dir=x"]]}}, "not allowed there"),
         ({"axes": {"model": [["model._target_=os.system"]]}}, "os.system"),
-        ({"axes": {"model": [["+model.inner._target_=os.system"]]}}, "foreign"),
+        (
+            {"axes": {"model": [["+model.inner._target_=os.system"]]}},
+            "that this lab builds by itself",
+        ),
         ({"axes": 3}, "lacks a proper `search`"),
         ({"asked": [{"optimizer": "adamw"}]}, "is not in model.width=interval(4,64)"),
         ({"seeds": [["hydra.sweep.dir=x"]]}, "not allowed there"),

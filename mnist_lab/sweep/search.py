@@ -151,6 +151,7 @@ class Search:
         refuse_without_optuna("search=tpe")
         try:
             self.seeds = [(*map(str, row),) for row in self.stored["seeds"]]
+            self.seeds[0]  # at least one
             axes = self.stored["axes"]
             axes = {name: [(*map(str, row),) for row in rows] for name, rows in axes.items()}
             texts = [text for rows in axes.values() for row in rows for text in row]
@@ -159,7 +160,7 @@ class Search:
             self.trials = [Trial(params) for params in self.stored["asked"]]
             for number, trial in enumerate(self.trials):
                 self.space.row(trial.params), self.jobs_of(number)[0]
-            int(self.stored["trials"]), int(self.stored["seed"]), self.seeds[0]
+            int(self.stored["trials"]), int(self.stored["seed"])
         except Refused as error:
             raise Refused(f"{sweep.path / 'sweep.json'}: search: {error}") from None
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
