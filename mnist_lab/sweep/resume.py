@@ -22,6 +22,7 @@ from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots
 from mnist_lab.sweep.plan import Job, Plan
+from mnist_lab.sweep.pool import crew
 from mnist_lab.sweep.race import label, race_of
 from mnist_lab.sweep.record import Sweep, read_jobs, read_sweep
 from mnist_lab.ui.console import screen
@@ -107,18 +108,19 @@ def resume_sweep(
         for job in jobs:
             composer.settings(job.overrides)  # refuses what conf/ knows no more
         slots = pool_slots(config, jobs, stored_threads(sweep, left))
-        find_images(sweep, jobs, moved)
-        for job in failed:
-            path = sweep.job_path(job)
-            if epochs := len(read_epochs(path)):
-                screen().print(
-                    f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
-                )
-            start_afresh(path)
-        if other_code := code.keep(sweep.path, begun=True):
-            screen().print(other_code)
-        screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
-        conduct(sweep, jobs, slots, composer, config, launcher_at)
+        with crew(slots, len(jobs)) as workers:
+            find_images(sweep, jobs, moved)
+            for job in failed:
+                path = sweep.job_path(job)
+                if epochs := len(read_epochs(path)):
+                    screen().print(
+                        f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
+                    )
+                start_afresh(path)
+            if other_code := code.keep(sweep.path, begun=True):
+                screen().print(other_code)
+            screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
+            conduct(sweep, jobs, workers, composer, config, launcher_at)
 
 
 def refuse_other_jobs(path: Path, plan: Plan) -> None:
