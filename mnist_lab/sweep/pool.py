@@ -147,6 +147,10 @@ class Pool:
     stopping: bool = field(init=False, default=False)
     view: View = field(init=False)
 
+    def __post_init__(self) -> None:
+        for worker in self.workers:
+            worker.write_to(self.sweep.path / WORKERS_LOG)
+
     def run(self, jobs: Sequence[Job], race: Race | None = None) -> None:
         """Run the jobs; what becomes of each is in its directory.
 
@@ -158,8 +162,6 @@ class Pool:
             Failed: a worker process cannot even start, which is no job's fault.
         """
         log = self.sweep.path / WORKERS_LOG
-        for worker in self.workers:
-            worker.write_to(log)
         self.view = View(self.sweep, jobs, num_slots=len(self.workers))
         rounds = iter([jobs])
         if race:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.run.tensorboard import write_note
 from mnist_lab.study.results import dropped_line
 from mnist_lab.sweep.plan import Job, Plan, short_names
 from mnist_lab.ui.console import screen
@@ -101,6 +102,7 @@ class Race:
 
         It ends early where a round has not been run to its end, as by a signal.
         """
+        self.note()
         while not self.is_over:
             num_seeds = max(FIRST, self.stored["seeds"] + 1)
             due = [job for name in self.left for job in self.settings[name][:num_seeds]]
@@ -142,6 +144,14 @@ class Race:
                 if self.sweep.state(job) == "pending":
                     self.sweep.document["jobs"][job.directory]["state"] = SPARED
         self.sweep.write()
+        self.note()
+
+    def note(self) -> None:
+        """Tell of each decision in TensorBoard, too, at the runs of what was dropped."""
+        for name, entry in self.stored["dropped"].items():
+            for job in self.settings.get(name, ()):
+                if self.sweep.state(job) in ENDED:
+                    write_note(self.sweep.job_path(job), "race", dropped_line(name, entry))
 
     def lines(self) -> list[str]:
         """How it stands."""
