@@ -100,6 +100,14 @@ class Race:
     def rounds(self) -> Iterator[list[Job]]:
         """The jobs that the next look needs and that have not run; then that look, and so on.
 
+        After the last look: jobs of what is left that were to be started afresh.
+
+        Every round is a barrier, in the pool as well: no job of the next one begins before its
+        setting is certainly in. A look tests by the spreads of all settings together and takes the
+        best by their means, so it may turn on every job that still runs, and no bound on their
+        outcomes is known that keeps a setting in short of trying each one: with 10,000 images of
+        validation 10,002 looks for one running job, and that number squared for two.
+
         It ends early where a round has not been run to its end, as by a signal.
         """
         self.note()
@@ -111,6 +119,9 @@ class Race:
             if any(self.sweep.state(job) not in ENDED for job in due):
                 return
             self.look(num_seeds)
+        due = [job for name in self.left for job in self.settings[name]]
+        if jobs := [job for job in due if self.sweep.state(job) not in (*ENDED, SPARED)]:
+            yield jobs
 
     def look(self, num_seeds: int) -> None:
         """Decide by the first so many seeds of those that are left, and write it down."""

@@ -99,7 +99,7 @@ def resume_sweep(
         left = [job for job in sweep.jobs if states[job.number] in stopped]
         failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
         if race:  # whose decisions stand
-            failed = [job for job in failed if label(job) in race.left and not race.is_over]
+            failed = [job for job in failed if label(job) in race.left]
         jobs = sorted(left + failed, key=lambda job: job.number)
         if not jobs:
             end_sweep(sweep)
