@@ -73,7 +73,7 @@ def test_what_is_not_done_does(verbs, light_verbs, tmp_path):
     shutil.rmtree(tmp_path / "data")
     done = light_verbs.run(TRAIN, *line, "trainer.max_epochs=2", cwd=tmp_path)
     assert (done.code, done.stdout) == (2, "")
-    assert "no MNIST files there" in done.stderr
+    assert "no idx_folder files in" in done.stderr
     assert contents(tmp_path / "run") == before
 
 
