@@ -88,8 +88,8 @@ def sweeps_disturbed(tally, folder, tiny, warm, rng):
 def races_disturbed(tally, folder, tiny, warm, rng):
     """Signals to a race in a pool, which is resumed until it ends."""
     rates = "optimizer.lr=0.0004,0.00041,1e-7"  # the first two learn alike, the third nothing
-    typed = ["-m", *tiny, *POOL, rates, "seed=0,1,2,3", "race=on"]
-    typed += [f"trainer.max_epochs={tally.length(200)}"]
+    typed = ["-m", *tiny, *POOL, rates, "seed=0,1,2,3", "race=on", "data.batch_size=16"]
+    typed += [f"trainer.max_epochs={tally.length(40)}"]
     for name in ("race_alone", "race"):
         (folder / name).mkdir()
     ended = warm.run(TRAIN, *typed, cwd=folder / "race_alone")
@@ -98,7 +98,7 @@ def races_disturbed(tally, folder, tiny, warm, rng):
         typed,
         (signal.SIGKILL, signal.SIGTERM),
         tally.times(10),
-        every_s=tally.length(8),
+        every_s=4,
         home=folder / "race",
         warm=warm,
         rng=rng,
