@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.run.tensorboard import write_note
 from mnist_lab.study.results import dropped_line
 from mnist_lab.sweep.plan import Job, Plan, short_names
 from mnist_lab.ui.console import screen
@@ -103,8 +104,17 @@ class Race:
     def rounds(self) -> Iterator[list[Job]]:
         """The jobs that the next look needs and that have not run; then that look, and so on.
 
+        After the last look: jobs of what is left that were to be started afresh.
+
+        Every round is a barrier, in the pool as well: no job of the next one begins before its
+        setting is certainly in. A look tests by the spreads of all settings together and takes the
+        best by their means, so it may turn on every job that still runs, and no bound on their
+        outcomes is known that keeps a setting in short of trying each one: with 10,000 images of
+        validation 10,002 looks for one running job, and that number squared for two.
+
         It ends early where a round has not been run to its end, as by a signal.
         """
+        self.note()
         while not self.is_over:
             num_seeds = max(FIRST, self.stored["seeds"] + 1)
             due = [job for name in self.left for job in self.settings[name][:num_seeds]]
@@ -113,6 +123,9 @@ class Race:
             if any(self.sweep.state(job) not in ENDED for job in due):
                 return
             self.look(num_seeds)
+        due = [job for name in self.left for job in self.settings[name]]
+        if jobs := [job for job in due if self.sweep.state(job) not in (*ENDED, SPARED)]:
+            yield jobs
 
     def look(self, num_seeds: int) -> None:
         """Decide by the first so many seeds of those that are left, and write it down."""
@@ -146,6 +159,14 @@ class Race:
                 if self.sweep.state(job) == "pending":
                     self.sweep.document["jobs"][job.directory]["state"] = SPARED
         self.sweep.write()
+        self.note()
+
+    def note(self) -> None:
+        """Tell of each decision in TensorBoard, too, at the runs of what was dropped."""
+        for name, entry in self.stored["dropped"].items():
+            for job in self.settings.get(name, ()):
+                if self.sweep.state(job) in ENDED:
+                    write_note(self.sweep.job_path(job), "race", dropped_line(name, entry))
 
     def lines(self) -> list[str]:
         """How it stands."""

@@ -22,6 +22,7 @@ from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots
 from mnist_lab.sweep.plan import Job, Plan
+from mnist_lab.sweep.pool import crew
 from mnist_lab.sweep.race import label, race_of
 from mnist_lab.sweep.record import Sweep, read_jobs, read_sweep
 from mnist_lab.sweep.search import search_of
@@ -99,7 +100,7 @@ def resume_sweep(
         left = [job for job in sweep.jobs if states[job.number] in stopped]
         failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
         if race:  # whose decisions stand
-            failed = [job for job in failed if label(job) in race.left and not race.is_over]
+            failed = [job for job in failed if label(job) in race.left]
         jobs = sorted(left + failed, key=lambda job: job.number)
         search = search_of(sweep, composer)
         if not (jobs or (search and search.num_left)):
@@ -110,21 +111,24 @@ def resume_sweep(
             composer.settings(job.overrides)  # refuses what conf/ knows no more
         if search and search.num_left:
             search.refuse_other_defaults()
-        slots = pool_slots(config, jobs or sweep.jobs[:1], stored_threads(sweep, left))
-        find_images(sweep, jobs or sweep.jobs[:1], moved)
-        for job in failed:
-            path = sweep.job_path(job)
-            if epochs := len(read_epochs(path)):
-                screen().print(
-                    f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
-                )
-            start_afresh(path)
-        if other_code := code.keep(sweep.path, begun=True):
-            screen().print(other_code)
-        screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
-        if search:
-            screen().print(f"search: {search.num_left} settings are still to be asked for.")
-        conduct(sweep, jobs, slots, composer, config, launcher_at)
+        to_come = search.num_jobs_left if search else 0
+        known = jobs or sweep.jobs[:1]
+        slots = pool_slots(config, known, stored_threads(sweep, left))
+        with crew(slots, len(jobs) + to_come) as workers:
+            find_images(sweep, known, moved)
+            for job in failed:
+                path = sweep.job_path(job)
+                if epochs := len(read_epochs(path)):
+                    screen().print(
+                        f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
+                    )
+                start_afresh(path)
+            if other_code := code.keep(sweep.path, begun=True):
+                screen().print(other_code)
+            screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
+            if search:
+                screen().print(f"search: {search.num_left} settings are still to be asked for.")
+            conduct(sweep, jobs, workers, composer, config, launcher_at)
 
 
 def refuse_other_jobs(path: Path, plan: Plan) -> None:
