@@ -11,6 +11,12 @@ const MOST_BARS = 12; // of more classes than that the best are shown, the best 
 
 const NO_ANSWER = "No answer: is mnist-demo still running?";
 
+// What answers: mnist-demo, or the page itself in a file of its own (alone.js).
+const source = globalThis.alone ?? {
+  network: async () => (await fetch("network")).json(),
+  read: async (levels) => (await fetch("read", { method: "POST", body: levels })).json(),
+};
+
 const element = (id) => document.getElementById(id);
 const paper = element("paper");
 const ink = paper.getContext("2d");
@@ -115,8 +121,7 @@ async function ask() {
     if (!strokes.length) break;
     const sheetAsked = sheet;
     try {
-      const reply = await fetch("read", { method: "POST", body: drawing() });
-      const answer = await reply.json();
+      const answer = await source.read(drawing());
       if (sheetAsked !== sheet) continue;
       if (answer.probs) show(answer);
       say(answer.error ?? "");
@@ -196,13 +201,14 @@ function makeBar(name) {
 }
 
 async function start() {
-  const facts = await (await fetch("network")).json();
+  const facts = await source.network();
   classNames = facts.class_names;
   bars = classNames.map(makeBar);
   element("bars").replaceChildren(...bars.map(({ item }) => item));
   element("network").textContent = `${facts.run}, epoch ${facts.epoch}, trained on ${facts.data}`;
+  element("nearest").closest("section").hidden = !facts.num_images;
   element("nearest").textContent =
-    `Of ${facts.num_images.toLocaleString("en")}, those that the network finds most alike.`;
+    `Of ${facts.num_images?.toLocaleString("en")}, those that the network finds most alike.`;
   clearPaper();
 }
 
