@@ -60,42 +60,27 @@ function softmax(logits) {
   return powers.map((power) => power / sum);
 }
 
-// How each kind of layer fills `values` from what it is given. Sums are of 64 bits, so that their
-// order matters less than it does in the module itself.
+// How each kind of layer fills `values` from what it is given.
 const KINDS = {
-  linear({ weight, bias, weightShape: [numOutputs, numInputs] }, { values: from }, values) {
+  linear({ weight, bias, weightShape: [numOutputs, numInputs] }, given, values) {
     for (let output = 0; output < numOutputs; output += 1) {
-      let sum = bias ? bias[output] : 0;
-      const start = output * numInputs;
-      for (let i = 0; i < numInputs; i += 1) sum += weight[start + i] * from[i];
-      values[output] = sum;
+      const sum = product(weight, output * numInputs, given.values, 0, numInputs);
+      values[output] = sum + (bias?.[output] ?? 0);
     }
   },
 
-  // Weight by weight: each adds a map, shifted, to the sums of an output map, row by row.
-  convolution({ weight, bias, weightShape, shape, numbers: { stride, padding } }, given, values) {
-    const [numOutputs, numInputs, kernelHeight, kernelWidth] = weightShape;
+  // Each value is a product of a filter with the patch of the maps that it lies on.
+  convolution({ weight, bias, weightShape, shape, numbers }, given, values) {
+    const [numOutputs, ...patch] = weightShape;
     const [, height, width] = shape;
-    const { rows, columns, values: source } = padded(given, padding);
-    const sums = new Float64Array(height * width);
-    let w = 0;
+    const patches = patchesOf(padded(given, numbers.padding), patch, numbers.stride, height, width);
+    const size = weight.length / numOutputs;
+    let to = 0;
     for (let output = 0; output < numOutputs; output += 1) {
-      sums.fill(bias ? bias[output] : 0);
-      for (let input = 0; input < numInputs; input += 1) {
-        for (let y = 0; y < kernelHeight; y += 1) {
-          for (let x = 0; x < kernelWidth; x += 1, w += 1) {
-            const factor = weight[w];
-            for (let row = 0; row < height; row += 1) {
-              let from = (input * rows + row * stride + y) * columns + x;
-              const end = (row + 1) * width;
-              for (let to = row * width; to < end; to += 1, from += stride) {
-                sums[to] += factor * source[from];
-              }
-            }
-          }
-        }
+      const shift = bias?.[output] ?? 0;
+      for (let at = 0; at < patches.length; at += size, to += 1) {
+        values[to] = product(weight, output * size, patches, at, size) + shift;
       }
-      values.set(sums, output * sums.length);
     }
   },
 
@@ -135,6 +120,31 @@ function padded({ shape: [maps, height, width], values }, padding) {
   return { rows, columns, values: wider };
 }
 
+// What a filter of so many maps, rows and columns covers at each place, one after another.
+function patchesOf({ rows, columns, values }, [maps, high, wide], stride, height, width) {
+  const patches = new Float32Array(height * width * maps * high * wide);
+  let to = 0;
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      for (let map = 0; map < maps; map += 1) {
+        for (let row = 0; row < high; row += 1) {
+          let from = (map * rows + y * stride + row) * columns + x * stride;
+          for (const end = to + wide; to < end; to += 1, from += 1) patches[to] = values[from];
+        }
+      }
+    }
+  }
+  return patches;
+}
+
+// The sum of the products of `count` numbers of two lists, from places in them; in 64 bits, so that
+// their order matters less than it does in the module itself.
+function product(one, i, other, j, count) {
+  let sum = 0;
+  for (const end = i + count; i < end; i += 1, j += 1) sum += one[i] * other[j];
+  return sum;
+}
+
 function pooled({ shape, numbers: { kernel_size: side, stride } }, given, values, joined, start, divisor) {
   const [maps, height, width] = shape;
   const [, rows, columns] = given.shape;
@@ -164,17 +174,18 @@ function changedWeight(layer, index, { noise = {}, zeroed = {} }) {
   return weight;
 }
 
-const normals = new WeakMap(); // weights -> the last noise that was drawn for them, and its seed
+const noises = new WeakMap(); // weights -> the last noise drawn for them, and its seed
 
 function noisyWeight(weight, share, seed) {
-  if (normals.get(weight)?.seed !== seed) {
-    normals.set(weight, { seed, drawn: normal(weight.length, seed) });
+  if (noises.get(weight)?.seed !== seed) {
+    const mean = weight.reduce((sum, each) => sum + each, 0) / weight.length;
+    const squares = weight.reduce((sum, each) => sum + (each - mean) ** 2, 0);
+    const deviation = Math.sqrt(squares / weight.length);
+    const drawn = normal(weight.length, seed).map((each) => each * deviation);
+    noises.set(weight, { seed, drawn });
   }
-  const { drawn } = normals.get(weight);
-  const mean = weight.reduce((sum, each) => sum + each, 0) / weight.length;
-  const squares = weight.reduce((sum, each) => sum + (each - mean) ** 2, 0);
-  const deviation = share * Math.sqrt(squares / weight.length);
-  return weight.map((each, i) => each + deviation * drawn[i]);
+  const { drawn } = noises.get(weight);
+  return weight.map((each, i) => each + share * drawn[i]);
 }
 
 // Numbers of mean 0 and standard deviation 1 that a seed alone decides: uniform ones by xorshift
