@@ -17,6 +17,7 @@ from conftest import TEN
 from tiny_run import load_model, train_run, write_data_set
 from torch import Tensor, nn
 
+from benchmarks import inside
 from mnist_lab.data.datamodule import scale
 from mnist_lab.data.idx import read_split
 from mnist_lab.drawing.network import UntoldError, description, layers_of
@@ -336,3 +337,17 @@ def test_a_network_that_cannot_be_told_is_said_so(name: str) -> None:
     with pytest.raises(UntoldError, match=reason):
         description(model.eval())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@chromium
+def test_the_benchmark_of_the_page_s_network(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["data=idx_folder", f"data.root={folder}", "data.folder=images"]
+    run = train_run(folder / "timed", "experiment=mlp_25x2", *data, "trainer.max_epochs=1")
+    inside.main([str(run)])
+    _, row = capsys.readouterr().out.splitlines()
+    name, logits, probs, _, median, _, most, _ = row.split()
+    assert name == f"{run.parent.name}/timed"
+    assert 0 <= float(probs) <= float(logits) <= TOLERANCE
+    assert 0 <= float(median) <= float(most)
