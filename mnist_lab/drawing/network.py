@@ -127,7 +127,7 @@ def layers_of(model: Classifier) -> list[Layer]:
 
     Raises:
         UntoldError: there is one that the page does not know, or the network does more than they
-            do: on random images its logits differ from what the list says.
+            do: on random images its logits differ from what the list says, or are not finite.
     """
     called: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
@@ -147,6 +147,8 @@ def layers_of(model: Classifier) -> list[Layer]:
     finally:
         for hook in hooks:
             hook.remove()
+    if not logits.isfinite().all():
+        raise UntoldError("its logits are no numbers")
     layers = [layer_of(*each) for each in called]
     largest = max(1.0, float(logits.abs().max()))
     try:

@@ -145,7 +145,8 @@ function product(one, i, other, j, count) {
   return sum;
 }
 
-function pooled({ shape, numbers: { kernel_size: side, stride } }, given, values, joined, start, divisor) {
+function pooled({ shape, numbers }, given, values, joined, start, divisor) {
+  const { kernel_size: side, stride } = numbers;
   const [maps, height, width] = shape;
   const [, rows, columns] = given.shape;
   let to = 0;
@@ -166,9 +167,9 @@ function pooled({ shape, numbers: { kernel_size: side, stride } }, given, values
 // The weights of a layer as `changes` have them: the layer's own where there is no change.
 function changedWeight(layer, index, { noise = {}, zeroed = {} }) {
   const units = zeroed[index] ?? [];
-  const { share, seed } = noise[index] ?? { share: 0 };
+  const { share = 0, seed = 0 } = noise[index] ?? {};
   if (!layer.weight || (!share && !units.length)) return layer.weight;
-  const weight = share ? noisyWeight(layer.weight, share, 1000 * seed + index) : layer.weight.slice();
+  const weight = noisyWeight(layer.weight, share, 1000 * seed + index);
   const perUnit = weight.length / layer.weightShape[0];
   for (const unit of units) weight.fill(0, unit * perUnit, (unit + 1) * perUnit);
   return weight;
@@ -177,6 +178,7 @@ function changedWeight(layer, index, { noise = {}, zeroed = {} }) {
 const noises = new WeakMap(); // weights -> the last noise drawn for them, and its seed
 
 function noisyWeight(weight, share, seed) {
+  if (!share) return weight.slice();
   if (noises.get(weight)?.seed !== seed) {
     const mean = weight.reduce((sum, each) => sum + each, 0) / weight.length;
     const squares = weight.reduce((sum, each) => sum + (each - mean) ** 2, 0);
