@@ -15,7 +15,7 @@ import numpy as np
 from mnist_lab.run.code import installed_version
 from mnist_lab.run.directory import read_metrics, read_state
 from mnist_lab.run.stored import RunData, StoredRun, add_out, add_runs, stored_runs
-from mnist_lab.ui.console import Screen, printable, screen
+from mnist_lab.ui.console import Screen, screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import write_bytes, write_json
 from mnist_lab.ui.verb import Parser, verb
@@ -102,6 +102,7 @@ def export_page(run: StoredRun, path: Path, overrides: Sequence[str]) -> None:
     if overrides:
         raise Refused(f"{overrides[0]}: a page needs no images; leave it out.")
     model, epoch = run.load_for_verb()
+    from mnist_lab.drawing.facts import facts_of
     from mnist_lab.drawing.network import UntoldError, description
     from mnist_lab.drawing.standalone import standalone
 
@@ -109,13 +110,7 @@ def export_page(run: StoredRun, path: Path, overrides: Sequence[str]) -> None:
         network = description(model)
     except UntoldError as error:
         raise Refused(f"{run.path}: a page cannot compute this network: {error}.") from None
-    facts = {
-        "run": printable(run.name),
-        "epoch": epoch,
-        "data": printable(run.config["data"]["name"]),
-        "class_names": run.class_names,
-    }
-    page = standalone(facts, network).encode()
+    page = standalone(facts_of(run, epoch=epoch), network).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, page)

@@ -2,14 +2,15 @@
 "use strict";
 
 globalThis.alone = {
-  inside: unpackNetwork(JSON.parse(document.getElementById("inside").textContent)),
-
-  network: () => JSON.parse(document.getElementById("facts").textContent),
+  text: (id) => JSON.parse(document.getElementById(id).textContent),
+  facts: () => alone.text("facts"),
+  inside: () => alone.text("inside"),
 
   read(drawing) {
     const seen = toMnist(drawing);
     if (!seen) return { error: "no ink found" };
-    const { probs } = forward(this.inside, Float32Array.from(seen, (level) => level / 255));
+    alone.layers ??= unpackNetwork(alone.inside());
+    const { probs } = forward(alone.layers, Float32Array.from(seen, (level) => level / 255));
     return { probs: [...probs], image: btoa(String.fromCharCode(...seen)), neighbours: [] };
   },
 };
