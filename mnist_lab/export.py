@@ -54,7 +54,7 @@ def main() -> None:
 def export_command(args: Sequence[str]) -> None:
     parser = Parser(
         "mnist-export",
-        "Write a run's network as ONNX and torch.export files.",
+        "Write a run's network as ONNX and torch.export files, or as a page to draw on.",
         usage="%(prog)s [-h] [--checkpoint {last,best}] [--out FOLDER | --page FILE.html] RUN_DIR "
         "[data.root=DIR]",
         examples=EXAMPLES,
