@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import shutil
@@ -111,6 +112,96 @@ def test_a_page_from_disk_answers_the_mouse(file: Path, run: Path, window: Any) 
         answers.add(tuple(percents))
     assert len(answers) == 3
     assert window.run("return performance.getEntriesByType('resource').length") == 0
+    assert window.complaints() == []
+
+
+CLICK = """
+const [index, unit] = arguments;
+const canvas = inside.canvases[index];
+const { width, height, columns } = grid(alone.layers[index].shape);
+canvas.scrollIntoView({ block: 'center' });
+const box = canvas.getBoundingClientRect();
+const scale = canvas.clientWidth / canvas.width;
+return [
+  box.left + 1 + scale * (width + 1) * ((unit % columns) + 0.4),
+  box.top + 1 + scale * (height + 1) * (Math.floor(unit / columns) + 0.4),
+];
+"""
+PROBS = "return [...document.querySelectorAll('#bars .fill')].map((bar) => bar.style.transform)"
+
+
+def click(window: Any, index: int, unit: int) -> None:
+    """Click with the mouse on a unit's cell."""
+    x, y = window.run(CLICK, index, unit)
+    for kind in ("mousePressed", "mouseReleased"):
+        window.devtools(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
+        )
+
+
+def shown_probs(window: Any) -> list[float]:
+    window.wait_until("return !asking")
+    return [float(text.removeprefix("scaleX(")[:-1]) for text in window.run(PROBS)]
+
+
+@chromium
+def test_what_is_broken_by_hand_is_seen_at_once_and_undone(
+    file: Path, run: Path, window: Any
+) -> None:
+    window.open(f"file://{file}")
+    window.draw("#paper", *HANDS["european"]["4"])
+    before = shown_probs(window)
+    model = load_model(run)
+    drawing = np.array(window.run("return [...drawing()]"), np.uint8)
+    pixels = torch.from_numpy(to_mnist(drawing.reshape(SIDE, SIDE)) / 255).float()
+
+    def probs(change: Callable[[Any], None]) -> np.ndarray:
+        broken = copy.deepcopy(model)
+        change(broken.layers)
+        with torch.inference_mode():
+            return broken(pixels.view(1, 1, 28, 28)).double().softmax(dim=1)[0].numpy()
+
+    def silence(layers: Any) -> None:
+        layers[2].weight[[3, 7]] = 0
+        layers[2].bias[[3, 7]] = 0
+
+    def zero(layers: Any) -> None:
+        layers[0].weight[5] = 0
+
+    undo = "[...document.querySelectorAll('.inside button')].find((e) => e.textContent === 'Undo')"
+    with torch.no_grad():
+        for unit in (3, 7, 9, 9):  # the last is clicked away again
+            click(window, 2, unit)
+        np.testing.assert_allclose(shown_probs(window), probs(silence), atol=5e-3)
+        assert shown_probs(window) != before
+        window.run(f"{undo}.click()")
+        assert shown_probs(window) == before
+        window.run("document.querySelector('.inside [type=checkbox]').click()")
+        click(window, 0, 5)
+        np.testing.assert_allclose(shown_probs(window), probs(zero), atol=5e-3)
+        assert shown_probs(window) != before
+    window.run(f"{undo}.click()")
+    for share in (1, 2):
+        window.run(
+            "const noise = document.querySelector('.inside [type=range]');"
+            "noise.value = arguments[0];"
+            "noise.dispatchEvent(new Event('input'));",
+            share,
+        )
+        assert max(abs(np.array(shown_probs(window)) - before)) > 0.01
+    window.run(f"{undo}.click()")
+    assert shown_probs(window) == before
+
+    # The canvas of the first ReLU: the more orange, so the less blue, the larger a value.
+    blue, values, most = window.run(
+        "const { values } = forward(alone.layers, Float32Array.from(arguments[0])).layers[1];"
+        "const pixels = inside.canvases[1].getContext('2d').getImageData(0, 0, 26, 26).data;"
+        "const blue = [...pixels].filter((_, i) => i % 4 === 2);"
+        "return [blue, [...values.subarray(0, 26 * 26)], Math.max(...values)];",
+        pixels.flatten().tolist(),
+    )
+    np.testing.assert_allclose(blue, 255 * (1 - np.array(values) / most), atol=3)
+    assert np.ptp(blue) > 20
     assert window.complaints() == []
 
 

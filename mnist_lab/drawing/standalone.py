@@ -11,7 +11,7 @@ from typing import Any
 FOLDER = Path(__file__).with_name("page")
 STYLE = re.compile(r'<link rel="stylesheet" href="([\w.]+)">\n?')
 SCRIPT = re.compile(r'<script src="([\w.]+)" defer></script>\n?')
-FIRST = ("network.js", "picture.js", "alone.js")  # what answers in place of mnist-demo
+FIRST = ("network.js", "picture.js", "inside.js", "alone.js")  # what answers in place of mnist-demo
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; "
     "base-uri 'none'; form-action 'none'"
@@ -37,7 +37,7 @@ def standalone(facts: Mapping[str, Any], network: str) -> str:
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
     head += "".join(f"<style>{style}</style>\n" for style in styles)
     tail = ""
-    for name, text in (("facts", json.dumps(facts)), ("inside", network)):
+    for name, text in (("facts", json.dumps(facts)), ("layers", network)):
         escaped = text.replace("<", "\\u003c")
         tail += f'<script type="application/json" id="{name}">{escaped}</script>\n'
     tail += "".join(f"<script>{script}</script>\n" for script in scripts)

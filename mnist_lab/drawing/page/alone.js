@@ -2,14 +2,21 @@
 "use strict";
 
 globalThis.alone = {
-  inside: unpackNetwork(JSON.parse(document.getElementById("inside").textContent)),
+  layers: unpackNetwork(JSON.parse(document.getElementById("layers").textContent)),
 
-  network: () => JSON.parse(document.getElementById("facts").textContent),
+  network() {
+    inside.make(this.layers);
+    return JSON.parse(document.getElementById("facts").textContent);
+  },
+
+  clear: inside.clear,
 
   read(drawing) {
     const seen = toMnist(drawing);
     if (!seen) return { error: "no ink found" };
-    const { probs } = forward(this.inside, Float32Array.from(seen, (level) => level / 255));
+    const image = Float32Array.from(seen, (level) => level / 255);
+    const { layers, probs } = forward(this.layers, image, inside.changes);
+    inside.show(layers);
     return { probs: [...probs], image: btoa(String.fromCharCode(...seen)), neighbours: [] };
   },
 };

@@ -159,6 +159,7 @@ function showNothing() {
   element("share").textContent = "";
   element("seen").getContext("2d").clearRect(0, 0, 28, 28);
   element("neighbours").replaceChildren();
+  source.clear?.();
 }
 
 function showProbs(probs, best) {
