@@ -38,7 +38,7 @@ and give float32 probabilities (n, classes); the scaling is inside. Before anyth
 answer test images, and no probability may differ from the network's own by more than 1e-5.
 
 The page is mnist-demo's without its server: the network is in the file, and the browser computes
-it. It opens from disk, loads nothing, and reads one digit at a time.
+it. It opens from disk, loads nothing, reads one digit at a time, and its layers can be broken.
 """
 
 NUM_CHECKED = 1_000  # test images that every file answers before it is written
@@ -54,7 +54,7 @@ def main() -> None:
 def export_command(args: Sequence[str]) -> None:
     parser = Parser(
         "mnist-export",
-        "Write a run's network as ONNX and torch.export files.",
+        "Write a run's network as ONNX and torch.export files, or as a page to draw on.",
         usage="%(prog)s [-h] [--checkpoint {last,best}] [--out FOLDER | --page FILE.html] RUN_DIR "
         "[data.root=DIR]",
         examples=EXAMPLES,

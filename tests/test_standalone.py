@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import shutil
@@ -39,20 +40,17 @@ MAX_BYTES = 2_500_000  # of a page with a network of 300,000 parameters
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    write_data_set(folder / "images", num_train=100, num_test=20, seed=0)
+    write_data_set(folder / "images", num_train=200, num_test=20, seed=0)
     return folder
-
-
-def trained(folder: Path, *overrides: str) -> Path:
-    data = ["data=idx_folder", f"data.root={folder}", "data.folder=images"]
-    return train_run(folder / overrides[0], *data, "trainer.max_epochs=1", *overrides)
 
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Path:
     """The largest network that a page is promised for, with a class name that is markup."""
     names = [*"012345678", HOSTILE]
-    return trained(folder, "experiment=cnn_12_20", f"data.class_names={json.dumps(names)}")
+    data = ["data=idx_folder", f"data.root={folder}", "data.folder=images", "data.batch_size=10"]
+    more = [f"data.class_names={json.dumps(names)}", "trainer.max_epochs=8"]
+    return train_run(folder / "run", "experiment=cnn_12_20", *data, *more)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +109,103 @@ def test_a_page_from_disk_answers_the_mouse(file: Path, run: Path, window: Any) 
         answers.add(tuple(percents))
     assert len(answers) == 3
     assert window.run("return performance.getEntriesByType('resource').length") == 0
+    assert window.complaints() == []
+
+
+CLICK = """
+const [index, unit] = arguments;
+const { canvas, width, height, columns } = views.find((view) => view.index === index);
+canvas.scrollIntoView({ block: 'center' });
+const box = canvas.getBoundingClientRect();
+const scale = canvas.clientWidth / canvas.width;
+return [
+  box.left + 1 + scale * (width + 1) * ((unit % columns) + 0.4),
+  box.top + 1 + scale * (height + 1) * (Math.floor(unit / columns) + 0.4),
+];
+"""
+PROBS = "return [...document.querySelectorAll('#bars .fill')].map((bar) => bar.style.transform)"
+
+
+def click(window: Any, index: int, unit: int) -> None:
+    """Click with the mouse on a unit's cell."""
+    x, y = window.run(CLICK, index, unit)
+    for kind in ("mousePressed", "mouseReleased"):
+        window.devtools(
+            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
+        )
+
+
+def shown_probs(window: Any) -> list[float]:
+    window.wait_until("return !asking")
+    return [float(text.removeprefix("scaleX(")[:-1]) for text in window.run(PROBS)]
+
+
+@chromium
+def test_what_is_broken_by_hand_is_seen_at_once_and_undone(
+    file: Path, run: Path, window: Any
+) -> None:
+    window.open(f"file://{file}")
+    window.draw("#paper", *HANDS["european"]["4"])
+    before = shown_probs(window)
+    model = load_model(run)
+    drawing = np.array(window.run("return [...drawing()]"), np.uint8)
+    pixels = torch.from_numpy(to_mnist(drawing.reshape(SIDE, SIDE)) / 255).float()
+
+    def probs(change: Callable[[Any], None]) -> np.ndarray:
+        broken = copy.deepcopy(model)
+        change(broken.layers)
+        with torch.inference_mode():
+            return broken(pixels.view(1, 1, 28, 28)).double().softmax(dim=1)[0].numpy()
+
+    def silence(layers: Any) -> None:
+        layers[2].weight[[3, 7]] = 0
+        layers[2].bias[[3, 7]] = 0
+
+    def zero(layers: Any) -> None:
+        layers[0].weight[5] = 0
+
+    def press(name: str) -> None:
+        window.run(
+            "[...document.querySelectorAll('button')]"
+            ".find((each) => each.textContent === arguments[0]).click()",
+            name,
+        )
+
+    with torch.no_grad():
+        for unit in (3, 7, 9, 9):  # the last is clicked away again
+            click(window, 2, unit)
+        np.testing.assert_allclose(shown_probs(window), probs(silence), atol=5e-3)
+        assert np.abs(np.subtract(shown_probs(window), before)).max() > 1e-2
+        for _ in range(4):
+            press("undo")
+        assert shown_probs(window) == before
+        window.run("pointAt(views[0], 5)")
+        press("zero its weights")
+        np.testing.assert_allclose(shown_probs(window), probs(zero), atol=5e-3)
+        assert np.abs(np.subtract(shown_probs(window), before)).max() > 1e-2
+    press("mend all")
+    for share in (1, 2):
+        window.run(
+            "const { slider } = views[0];"
+            "slider.value = arguments[0];"
+            "slider.dispatchEvent(new Event('input'));",
+            share,
+        )
+        assert max(abs(np.array(shown_probs(window)) - before)) > 0.01
+    press("undo")  # of both pulls at once
+    assert shown_probs(window) == before
+
+    # The canvas of the first ReLU: the stronger, the larger a value.
+    strength, values, most = window.run(
+        "const { values } = forward(runs[0].layers, Float32Array.from(arguments[0])).layers[1];"
+        "const { canvas } = views.find((view) => view.index === 1);"
+        "const pixels = canvas.getContext('2d').getImageData(1, 1, 26, 26).data;"
+        "const strength = [...pixels].filter((_, i) => i % 4 === 3);"
+        "return [strength, [...values.subarray(0, 26 * 26)], Math.max(...values)];",
+        pixels.flatten().tolist(),
+    )
+    np.testing.assert_allclose(strength, 255 * np.array(values) / most, atol=3)
+    assert np.ptp(strength) > 20
     assert window.complaints() == []
 
 

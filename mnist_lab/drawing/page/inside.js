@@ -16,9 +16,8 @@ function startInside() {
   const { layers, reason } = runs[lookedAt];
   element("ways").replaceChildren(
     ...Object.keys(WAYS).map((way) => button(way, () => act(way, ({ ways }) => ways.push(way)))),
-    button("undo", undo),
-    button("mend all", mend),
   );
+  element("mend").replaceChildren(button("undo", undo), button("mend all", mend));
   element("which").hidden = runs.length < 2;
   element("which").replaceChildren(...runs.map(({ run }, k) => button(run, () => lookInto(k))));
   element("which").children[lookedAt].classList.add("chosen");
@@ -53,6 +52,7 @@ function makeLayer({ name, code, kind, shape, weight }, index) {
     onkeydown: (event) => steer(view, event),
     onfocus: () => pointed?.layer !== index && pointAt(view, 0),
   });
+  canvas.style.width = `${(100 * canvas.width) / (NUM_COLUMNS + 1)}%`; // one scale for all layers
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-label", `${name}: arrows choose a unit, Enter silences it, Z zeroes it`);
   const view = { index, shape, canvas, columns, height, width, slider: null };
@@ -65,8 +65,13 @@ function makeLayer({ name, code, kind, shape, weight }, index) {
     });
     item.append(make("label", "note", "noise on its weights ", view.slider));
   }
-  item.append(canvas);
+  const half = () => act("half", ({ silenced }) => (silenced[index] = everyOther(shape[0])));
+  item.append(button("silence every other", half), canvas);
   return item;
+}
+
+function everyOther(count) {
+  return Array.from({ length: Math.floor(count / 2) }, (_, k) => 2 * k + 1);
 }
 
 function unitAt({ canvas, columns, height, width, shape }, { offsetX, offsetY }) {
@@ -142,6 +147,10 @@ function zero() {
 // The unit that is pointed at: its value, its weights as pictures, its strongest connections.
 function showUnit() {
   element("unit").hidden = !pointed;
+  const before = digits[chosen]?.[lookedAt].probs;
+  const named = (probs) => `${runs[lookedAt].class_names[likeliest(probs)]} ${percent(Math.max(...probs))}`;
+  element("verdict").textContent = answered ? named([...answered.probs]) : "";
+  element("was").textContent = answered && isBroken() ? `whole: ${named(before)}` : "";
   if (!pointed) return;
   const { layers } = runs[lookedAt];
   const { layer, unit } = pointed;
@@ -185,7 +194,7 @@ function showUnit() {
   parts.sort((a, b) => Math.abs(b.part) - Math.abs(a.part));
   element("strongest").append(
     ...parts.slice(0, NUM_STRONGEST).map(({ i, each, part }) =>
-      make("li", "", `${part.toFixed(2)} = ${each.toFixed(2)} × ${given[i].toFixed(2)} of input ${i}`),
+      make("li", "", `${part.toFixed(2)} = ${each.toFixed(2)} × ${given[i].toFixed(2)} (${layers[from - 1].name}, ${i})`),
     ),
   );
 }

@@ -12,7 +12,7 @@ function startWhy() {
   element("turn").hidden = !source.towards;
   element("towards").replaceChildren(...names.map((name) => make("option", "", name)));
   element("cover").onclick = cover;
-  element("turn").onclick = turnTowards;
+  element("go").onclick = turnTowards;
 }
 
 // An explanation is of one drawing; another one empties it.
