@@ -51,9 +51,9 @@ def demo(run: Path, verbs: Warm) -> Iterator[tuple[Started, int]]:
 
 
 @contextlib.contextmanager
-def serving(run: Path, verbs: Warm) -> Iterator[tuple[Started, int]]:
+def serving(run: Path, verbs: Warm, *more: str) -> Iterator[tuple[Started, int]]:
     """The process and its port."""
-    process = verbs.start("mnist_lab.demo", str(run), "--port", "0", cwd=run)
+    process = verbs.start("mnist_lab.demo", str(run), *more, "--port", "0", cwd=run)
     said = process.output / "stdout"
     deadline = time.monotonic() + WATCHDOG_S
     while not (said.exists() and said.read_text().endswith("\n")):

@@ -157,7 +157,8 @@ function showUnit() {
   const values = answered?.layers[layer].values ?? [];
   const size = values.length / layers[layer].shape[0];
   const mine = values.slice(unit * size, (unit + 1) * size);
-  const value = mine.length ? `, largest value ${Math.max(...mine).toFixed(2)}` : "";
+  const what = size > 1 ? "largest value" : "value";
+  const value = mine.length ? `, ${what} ${Math.max(...mine).toFixed(2)}` : "";
   element("name").textContent = `${layers[layer].name}, unit ${unit}${value}`;
   const from = leading(pointed);
   const isOff = (what, at) => broken[what][at]?.includes(unit);
@@ -192,9 +193,10 @@ function showUnit() {
   if (weightShape.length > 2 || !given) return;
   const parts = [...leadsIn].map((each, i) => ({ i, each, part: each * given[i] }));
   parts.sort((a, b) => Math.abs(b.part) - Math.abs(a.part));
+  const place = (i) => (count === 784 ? `pixel ${i % 28}, ${Math.floor(i / 28)}` : `unit ${i}`);
   element("strongest").append(
     ...parts.slice(0, NUM_STRONGEST).map(({ i, each, part }) =>
-      make("li", "", `${part.toFixed(2)} = ${each.toFixed(2)} × ${given[i].toFixed(2)} (${layers[from - 1].name}, ${i})`),
+      make("li", "", `${part.toFixed(2)} = ${each.toFixed(2)} × ${given[i].toFixed(2)} of ${place(i)}`),
     ),
   );
 }
