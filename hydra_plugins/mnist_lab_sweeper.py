@@ -70,6 +70,7 @@ class LabSweeper(BasicSweeper):
         from mnist_lab.sweep.race import raced
         from mnist_lab.sweep.record import FILE
         from mnist_lab.sweep.resume import refuse_other_jobs, resume_sweep
+        from mnist_lab.sweep.search import searched
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -89,9 +90,12 @@ class LabSweeper(BasicSweeper):
         overrides = [*self._parse_config(), *arguments]
         parsed = parsed_overrides(overrides, self.hydra_context.config_loader, multirun=True)
         shape = Shape(**self.shape)
-        found = grid(parsed, composer, shape)
         name = config.hydra.runtime.choices.get("sweep")
-        planned = plan(found.rows, composer, sweep=name, remarks=found.remarks)
+        if shape.search:
+            planned = searched(parsed, composer, shape, sweep=name)
+        else:
+            found = grid(parsed, composer, shape)
+            planned = plan(found.rows, composer, sweep=name, remarks=found.remarks)
         planned = raced(planned) if shape.race else planned
         if self.plan:
             print_plan(planned)

@@ -30,11 +30,15 @@ examples:
   mnist-export outputs/runs/mlp/2026-01-31_18-00-00
   mnist-export RUN_DIR --checkpoint best
   mnist-export RUN_DIR data.root=/path/to/data          where the test images are now
+  mnist-export RUN_DIR --page digits.html               instead: a page to draw on, in one file
 
 Writes model.onnx, model.pt2 (torch.export) and model.json to RUN_DIR/export/, the best checkpoint's
 to RUN_DIR/export/best/. Both networks take uint8 images (n, 28, 28), 0 paper to 255 ink, for any n,
 and give float32 probabilities (n, classes); the scaling is inside. Before anything is written both
 answer test images, and no probability may differ from the network's own by more than 1e-5.
+
+The page is mnist-demo's without its server: the network is in the file, and the browser computes
+it. It opens from disk, loads nothing, reads one digit at a time, and its layers can be broken.
 """
 
 NUM_CHECKED = 1_000  # test images that every file answers before it is written
@@ -50,20 +54,72 @@ def main() -> None:
 def export_command(args: Sequence[str]) -> None:
     parser = Parser(
         "mnist-export",
-        "Write a run's network as ONNX and torch.export files.",
-        usage="%(prog)s [-h] [--checkpoint {last,best}] [--out FOLDER] RUN_DIR [data.root=DIR]",
+        "Write a run's network as ONNX and torch.export files, or as a page to draw on.",
+        usage="%(prog)s [-h] [--checkpoint {last,best}] [--out FOLDER | --page FILE.html] RUN_DIR "
+        "[data.root=DIR]",
         examples=EXAMPLES,
     )
     add_runs(parser)
     add_out(parser, what="the files go there")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.html", help="write a page to draw on there, and no more"
+    )
     options = parser.parsed(args)
+    if options.page is not None:
+        refuse_no_page(options.page, options.out)
     (run,), overrides = stored_runs(options)
+    if options.page is not None:
+        export_page(run, options.page, overrides)
+        return
     data = run.trial_data(overrides)
     console = screen()
     if run.caveat:
         console.print(run.caveat)
     folder = run.path / "export" / (run.checkpoint if run.checkpoint != "last" else "")
     export(run, data, options.out or folder, console)
+
+
+def refuse_no_page(path: Path, out: Path | None) -> None:
+    """Refuse what cannot be a page's file before anything is looked at.
+
+    Raises:
+        Refused: and why.
+    """
+    if out is not None:
+        raise Refused(f"--out {out}: a page goes where --page says; leave it out.")
+    if path.suffix not in (".html", ".htm"):
+        raise Refused(f"--page {path}: must be a file to write that ends in .html.")
+    if path.is_dir():
+        raise Refused(f"--page {path}: is a directory; name a file to write.")
+
+
+def export_page(run: StoredRun, path: Path, overrides: Sequence[str]) -> None:
+    """Write the page to draw on with the network inside.
+
+    Raises:
+        Refused: the page cannot compute the network, or the file cannot be written.
+    """
+    if overrides:
+        raise Refused(f"{overrides[0]}: a page needs no images; leave it out.")
+    model, epoch = run.load_for_verb()
+    from mnist_lab.drawing.facts import facts_of
+    from mnist_lab.drawing.network import UntoldError, description
+    from mnist_lab.drawing.standalone import standalone
+
+    try:
+        network = description(model)
+    except UntoldError as error:
+        raise Refused(f"{run.path}: a page cannot compute this network: {error}.") from None
+    page = standalone(facts_of(run, epoch=epoch), network).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, page)
+    except OSError as error:
+        raise Refused(f"--page {path}: cannot be written ({error.strerror}).") from None
+    console = screen()
+    if run.caveat:
+        console.print(run.caveat)
+    console.print(f"{path}: {len(page) / 1e6:.2f} MB; open it in a browser and draw.")
 
 
 def export(run: StoredRun, data: RunData, folder: Path, console: Screen) -> None:

@@ -72,8 +72,8 @@ def train_command(args: Sequence[str]) -> None:
         raise Refused("--plan: shows the jobs of a sweep; add -m and values, or sweep=NAME.")
     else:
         config, settings = asked(flags.overrides, resume=flags.resume)
-        import_lightning()
         if not (flags.resume and gone_on(config, settings, flags.overrides)):
+            import_lightning()
             begin(config, settings)
 
 

@@ -127,15 +127,25 @@ def test_bad_shapes_are_refused(args, said, light_verbs, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_ready_grid_may_hold_pairs_and_the_plan_tells_what_applies_where(light_verbs, tmp_path):
+def test_a_ready_grid_of_ones_own_may_hold_pairs(verbs, tmp_path):
     (tmp_path / "mine/sweep").mkdir(parents=True)
     (tmp_path / "mine/sweep/both.yaml").write_text(
         "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    pair:\n"
         "      - {model: mlp, model.depth: 2}\n      - {model: cnn}\n    params:\n      seed: 0,1\n"
     )
-    args = ("sweep=both", "model.width=8,16", "--config-dir", "mine", "hydra.sweep.dir=s")
-    done = light_verbs.run(TRAIN, *args, "data.download=false", "data.root=none", cwd=tmp_path)
-    assert (done.code, "data.root=" in done.stderr) == (2, True), done  # planned, without data
+    args = ("sweep=both", "model.width=8,16", "--config-dir", "mine", "--plan")
+    done = verbs.run(TRAIN, *args, cwd=tmp_path)
+    assert done.code == 0, done
+    _, _, table = done.stdout.partition("\n\n")
+    header, *found = (line.split() for line in table.splitlines() if line.strip())
+    assert header[:5] == ["job", "model", "depth", "seed", "width"]
+    assert [row[1:5] for row in found] == [
+        [*pair, seed, width]
+        for pair in (("mlp", "2"), ("cnn", "-"))
+        for seed in "01"
+        for width in ("8", "16")
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_the_plan_tells_what_applies_where(verbs, tmp_path):

@@ -1,11 +1,12 @@
 """Launchers for more than one machine, where their extra is installed."""
 
+import json
 import os
 import signal
 from importlib.util import find_spec
 
 import pytest
-from sweeps import end, only_sweep, reached, run, start, states, status, wait_until
+from sweeps import end, only_sweep, reached, run, start, states, status, wait_until, weights
 from tiny_run import write_data_set
 
 from mnist_lab.settings.compose import compose
@@ -29,6 +30,33 @@ def sweep_twice(folder, *launcher):
     assert "a bug in a model" in output
     code, output = run("resume", sweep, "--retry-failed", cwd=folder)
     assert (code, states(sweep)) == (0, {0: "finished", 1: "finished"}), output
+
+
+def race_apart(folder, *launcher):
+    """A race through a launcher decides, and trains, as one in this process."""
+    write_data_set(folder / "data", num_train=1200, num_test=50, seed=0)
+    settings = ["data=idx_folder", "data.root=data", "model.width=32", "trainer.max_epochs=3"]
+    arguments = ["-m", *settings, "data.batch_size=16", "optimizer.lr=0.0004,0.00041,1e-7"]
+    sweeps = []
+    for name, through in (("own", ()), ("apart", launcher)):
+        place = f"hydra.sweep.dir={name}"
+        line = [*arguments, "seed=0,1,2", "race=on", place, *through]
+        code, output = run("train", *line, cwd=folder)
+        assert code == 0, output
+        sweeps.append(folder / name)
+    own, apart = (json.loads((sweep / "sweep.json").read_text())["race"] for sweep in sweeps)
+    assert own == apart
+    assert own["dropped"].keys() == {"lr=1e-07"}
+    assert states(sweeps[0]) == states(sweeps[1])
+    jobs = [path.parent.name for path in sweeps[0].glob("*/checkpoints")]
+    assert len(jobs) == 8
+    assert [weights(sweeps[0] / job) for job in jobs] == [weights(sweeps[1] / job) for job in jobs]
+
+
+@pytest.mark.slurm
+@needs("slurm")
+def test_a_race_in_submitit_decides_the_same(tmp_path):
+    race_apart(tmp_path, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10")
 
 
 @pytest.mark.slurm
@@ -70,6 +98,12 @@ def test_slurm_is_asked_for_what_the_file_says():
 @needs("ray")
 def test_ray_runs_a_sweep(tmp_path):
     sweep_twice(tmp_path, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
+
+
+@pytest.mark.ray
+@needs("ray")
+def test_a_race_in_ray_decides_the_same(tmp_path):
+    race_apart(tmp_path, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

@@ -66,6 +66,16 @@ def test_killed_before_its_end_it_ends_the_same(stopped, lost, verbs, tmp_path):
     assert (done.code, "trainer.patience=2 has ended it after" in done.stderr) == (2, True), done
 
 
+def test_it_counts_validations_of_which_not_every_epoch_has_one(train_run, whole, tmp_path):
+    rare = train_run(tmp_path, *LONG, "trainer.patience=2", "trainer.check_val_every_n_epoch=3")
+    losses = [row["val/loss"] for row in read_epochs(whole)][2::3]
+    end = slow_end(losses, 2)
+    assert 2 < end < len(losses)
+    epochs = read_epochs(rare)
+    assert [row["val/loss"] for row in epochs if "val/loss" in row] == losses[:end]
+    assert len(epochs) == end * 3
+
+
 def test_tables_say_after_how_many_epochs(verbs, tiny, tmp_path):
     line = [*last_of_each(*tiny, *LONG), "trainer.patience=1,2", "seed=0,1"]
     done = verbs.run(TRAIN, "-m", *line, f"hydra.sweep.dir={tmp_path / 's'}", cwd=tmp_path)

@@ -25,7 +25,7 @@ from sweeps import (
 )
 from tiny_run import train_run, write_data_set
 
-from mnist_lab.sweep.pool import Worker
+from mnist_lab.sweep.pool import Worker, crew
 from mnist_lab.sweep.slots import Slot, cpu_slots, gpu_slots, visible_gpus
 from mnist_lab.ui.errors import Refused
 
@@ -216,6 +216,28 @@ def test_a_worker_keeps_its_device_through_every_restart(tmp_path):
             assert worker.pid.result() != pid
     finally:
         worker.kill()
+
+
+def test_workers_import_before_there_is_a_job_and_none_of_them_stays(tmp_path):
+    """One that dies meanwhile is replaced, and says what it has to say in the log."""
+    log = tmp_path / "workers.log"
+    with crew([Slot(threads=1, device=None)] * 2, 5) as workers:
+        first, second = (worker.pid.result() for worker in workers)
+        os.kill(first, signal.SIGKILL)
+        workers[1].warm.result()
+        assert isinstance(workers[0].warm.exception(), BrokenProcessPool)
+        for worker in workers:
+            worker.write_to(log)
+            assert isinstance(worker.submit(tmp_path / "no_sweep").exception(), Exception)
+            worker.executor.submit(print, "something", flush=True).result()
+        assert workers[0].pid.result() != first
+        assert workers[1].pid.result() == second
+        assert log.read_text() == "something\nsomething\n"
+        found = {worker.pid.result() for worker in workers}
+        assert found <= processes().keys()
+    assert not found & processes().keys()
+    with crew([Slot(threads=1, device=None)] * 2, 1) as workers:
+        assert len(workers) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 import signal
 
 import pytest
 from processes import last_of_each
 from scipy import stats
 from sweeps import contents, end, only_sweep, reached, run, start, states, wait_until, weights
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_run import write_data_set
 
 from benchmarks import racing, statistics
@@ -92,6 +94,41 @@ def test_stopped_or_killed_it_ends_with_the_same_decisions(
     assert states(sweep) == states(undisturbed[0])
     for job in sweep.glob("*/checkpoints"):
         assert weights(job.parent) == weights(undisturbed[0] / job.parent.name)
+
+
+def test_tensorboard_tells_it_at_the_runs_that_got_no_more_seeds(undisturbed):
+    noted = {}
+    for path in sorted(undisturbed[0].glob("*/")):
+        found = EventAccumulator(str(path)).Reload()
+        if "race" in found.Tags()["tensors"]:
+            (event,) = found.Tensors("race")
+            assert found.SummaryMetadata("race").plugin_data.plugin_name == "text"
+            noted[path.name[:3]] = event.tensor_proto.string_val[0].decode()
+    assert noted.keys() == {"008", "009"}
+    (line,) = {*noted.values()}
+    assert re.fullmatch(r"lr=1e-07: dropped after 2 seeds, p [=<] 0\.\d+", line)
+
+
+def test_a_failed_job_is_started_afresh_and_a_diverged_setting_is_out(settings, tmp_path):
+    """Which of them it is, the race tells apart: one says nothing of its setting."""
+    grid = ("optimizer=sgd", "optimizer.lr=0.05,0.051,100", "seed=0,1,2", "race=on", *POOL)
+    code, output = run("train", "-m", *settings, *grid, cwd=tmp_path, faults="001:raise")
+    assert code == 1, output
+    sweep = only_sweep(tmp_path)
+    first, found = decisions(sweep), states(sweep)
+    assert first["dropped"] == {"lr=100": {"seeds": 2, "p": None}}
+    assert "lr=100: dropped after 2 seeds, a run diverged" in output
+    assert first["seeds"] == 3
+    assert [found[n] for n in range(9)] == [
+        *("finished", "failed", "finished"),
+        *["finished"] * 3,
+        *("failed", "failed", "spared"),
+    ]
+    code, output = run("resume", sweep, "--retry-failed", cwd=tmp_path)
+    assert code == 1, output  # what diverged has no result
+    assert "going on with 1 of 9 jobs" in output
+    assert (decisions(sweep), states(sweep)) == (first, {**found, 1: "finished"})
+    assert "6 finished, 2 failed, 0 to do, 1 spared" in output
 
 
 def test_killed_before_the_last_look_it_is_made_on_going_on(undisturbed):

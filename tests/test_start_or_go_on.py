@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 from processes import last_of_each
-from sweeps import states, weights
+from sweeps import contents, states, weights
+from tiny_run import write_data_set
 
 from mnist_lab.run.directory import read_epochs
 
@@ -47,6 +48,33 @@ def test_a_sweep_starts_goes_on_and_is_done_by_the_same_line(verbs, tiny, tmp_pa
     done = verbs.run(TRAIN, *last_of_each(*line, "seed=0,1"), cwd=tmp_path)
     assert (done.code, done.stdout) == (2, "")
     assert "holds a sweep of other jobs (3, here 2; one that differs is" in done.stderr
+
+
+def test_what_is_done_needs_no_images_any_more(verbs, light_verbs, tmp_path):
+    """And no torch."""
+    write_data_set(tmp_path / "data", num_train=60, num_test=20, seed=0)
+    settings = ["data=idx_folder", "data.root=data", "model.width=4", "trainer.max_epochs=1"]
+    run = [*settings, "hydra.run.dir=run", "--resume"]
+    sweep = ["-m", *settings, "seed=0,1", "hydra.sweep.dir=sweep", "--resume"]
+    for line in (run, sweep):
+        assert verbs.run(TRAIN, *line, cwd=tmp_path).code == 0
+    shutil.rmtree(tmp_path / "data")
+    done = light_verbs.run(TRAIN, *run, cwd=tmp_path)
+    assert (done.code, "finished already, 1 epochs" in done.stdout) == (0, True), done
+    done = light_verbs.run(TRAIN, *sweep, cwd=tmp_path)
+    assert (done.code, "2 finished, 0 failed, 0 to do" in done.stdout) == (0, True), done
+
+
+def test_what_is_not_done_does(verbs, light_verbs, tmp_path):
+    write_data_set(tmp_path / "data", num_train=60, num_test=20, seed=0)
+    line = ["data=idx_folder", "data.root=data", "model.width=4", "hydra.run.dir=run", "--resume"]
+    assert verbs.run(TRAIN, *line, "trainer.max_epochs=1", cwd=tmp_path).code == 0
+    before = contents(tmp_path / "run")
+    shutil.rmtree(tmp_path / "data")
+    done = light_verbs.run(TRAIN, *line, "trainer.max_epochs=2", cwd=tmp_path)
+    assert (done.code, done.stdout) == (2, "")
+    assert "no idx_folder files in" in done.stderr
+    assert contents(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,16 @@
 
 It trusts nobody: it listens on the loopback interface alone, answers only to that interface's own
 names (a web page elsewhere could point a name of its own at it: DNS rebinding) and no other page's
-requests, takes drawings of one exact size, and serves three files that are read at the start, so
-that no request names a path.
+requests, takes drawings of one exact size, and serves the page's files, which are read at the
+start, so that no request names a path.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -27,7 +27,8 @@ from mnist_lab.ui.errors import Refused
 
 ADDRESS = "127.0.0.1"
 NAMES = [ADDRESS, "localhost"]  # hosts that a request may ask for
-FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+SCRIPTS = ("network.js", "draw.js", "breaking.js", "inside.js", "why.js", "page.js")
+FILES = {"/": "index.html", **{f"/{name}": name for name in ("page.css", *SCRIPTS)}}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 MAX_CONNECTIONS = 64
 HEADERS = {
@@ -56,41 +57,82 @@ def bind(port: int) -> socket.socket:
         ) from None
 
 
-def application(
-    read: Callable[[bytes], dict[str, Any]], *, facts: dict[str, Any], num_bytes: int
-) -> Starlette:
-    """Everything that can be asked for.
+class Answering(Protocol):
+    """What answers for one run's network.
+
+    Attributes:
+        facts: what the page says of it.
+        inside: its layers and weights as JSON, or as JSON the reason why they cannot be told.
+    """
+
+    facts: dict[str, Any]
+    inside: str
+
+    def read(self, drawing: bytes) -> dict[str, Any]:
+        """Answer a drawing in a few milliseconds, or raise PictureError."""
+
+    def towards(self, image: bytes, label: int) -> dict[str, Any]:
+        """Move an image until it is read as another class."""
+
+
+def application(readers: Sequence[Answering], *, num_bytes: int, num_pixels: int) -> Starlette:
+    """Everything that can be asked for; `?run=1` asks the second network.
 
     Args:
-        read: answers a drawing in a few milliseconds, or raises PictureError.
-        facts: what the page says of the network.
         num_bytes: of a drawing.
+        num_pixels: of an image as a network sees it.
     """
 
     def file(name: str) -> Response:
         path = Path(__file__).with_name("page") / name
         return Response(path.read_bytes(), media_type=TYPES[path.suffix])
 
-    async def answer(request: Request) -> Response:
+    def number(request: Request, name: str, count: int) -> int:
+        text = request.query_params.get(name, "0")
+        if text not in map(str, range(count)):
+            raise HTTPException(400, f"{name} must be a whole number below {count}")
+        return int(text)
+
+    def asked(request: Request) -> Answering:
+        return readers[number(request, "run", len(readers))]
+
+    async def body(request: Request, size: int, what: str) -> bytes:
         origin = request.headers.get("origin")
         if origin not in (None, f"http://{request.headers['host']}"):
             raise HTTPException(403, "asked by another page")
         try:
-            drawing = await request.body()
+            content = await request.body()
         except ClientDisconnect:
             raise HTTPException(400) from None
-        if len(drawing) < num_bytes:
-            raise HTTPException(400, f"a drawing has {num_bytes} bytes, not {len(drawing)}")
+        if len(content) < size:
+            raise HTTPException(400, f"{what} has {size} bytes, not {len(content)}")
+        return content
+
+    async def facts(request: Request) -> Response:
+        return JSONResponse({**asked(request).facts, "num_runs": len(readers)})
+
+    async def inside(request: Request) -> Response:
+        return Response(asked(request).inside, media_type="application/json")
+
+    async def read(request: Request) -> Response:
+        reader, drawing = asked(request), await body(request, num_bytes, "a drawing")
         try:
-            return JSONResponse(read(drawing))
+            return JSONResponse(reader.read(drawing))
         except PictureError as error:  # as of the first dot of a drawing
             return JSONResponse({"error": str(error)})
+
+    async def towards(request: Request) -> Response:
+        reader, image = asked(request), await body(request, num_pixels, "an image")
+        label = number(request, "label", len(reader.facts["class_names"]))
+        return JSONResponse(reader.towards(image, label))
 
     return Starlette(
         routes=[
             *(Route(path, file(name), methods=["GET"]) for path, name in FILES.items()),
-            Route("/network", JSONResponse(facts), methods=["GET"]),
-            Route("/read", answer, methods=["POST"], max_body_size=num_bytes),
+            Route("/network", facts, methods=["GET"]),
+            Route("/inside", inside, methods=["GET"]),
+            Route("/read", read, methods=["POST"], max_body_size=num_bytes),
+            Route("/towards", towards, methods=["POST"], max_body_size=num_pixels),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES, www_redirect=False)],
     )

@@ -23,7 +23,8 @@ def asked(overrides: Sequence[str], *, resume: bool = False) -> tuple[DictConfig
     """Compose and check what a run shall be, and find its images. Imports no torch.
 
     Args:
-        resume: as `refuse_idle` takes it.
+        resume: as `refuse_idle` takes it; a run that is there already finds its own images, and
+            needs none where it is finished.
 
     Returns:
         The configuration with its `hydra` node, and the settings, plain.
@@ -35,7 +36,8 @@ def asked(overrides: Sequence[str], *, resume: bool = False) -> tuple[DictConfig
     config = compose(overrides)
     settings = checked(config)
     own_code()  # before what is loaded can have changed
-    source_of(settings["data"]).find(progress=show_download).read()
+    if not (resume and (Path(config.hydra.run.dir) / "config.yaml").exists()):
+        source_of(settings["data"]).find(progress=show_download).read()
     return config, settings
 
 

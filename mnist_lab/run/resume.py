@@ -16,6 +16,7 @@ from mnist_lab.settings.hyperparameters import hyperparameters
 from mnist_lab.settings.overrides import parsed_overrides, refuse_repeated
 from mnist_lab.settings.table import SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
+from mnist_lab.ui.startup import import_lightning
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -100,6 +101,7 @@ def gone_on(config: DictConfig, settings: dict[str, Any], overrides: Sequence[st
     epochs = f"trainer.max_epochs={settings['trainer']['max_epochs']}"
     if held := held_to_resume(path, [*typed, epochs], allow_changes=False):
         run, first = held
+        import_lightning()
         try:
             go_on(run, first)
         finally:

@@ -14,6 +14,7 @@ from mnist_lab.settings.table import leaves
 from mnist_lab.ui.signals import signals
 
 if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
     from torch.utils.tensorboard import SummaryWriter
 
@@ -125,24 +126,48 @@ def write_session_end(run_dir: Path, status: str) -> None:
 
 
 def write(run_dir: Path, tag: str, data: HParamsPluginData) -> None:
-    """Write one event, at once: torch's writer would do it in a thread."""
-    from tensorboard.compat.proto.event_pb2 import Event
+    """Write an event for HParams."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata
+
+    described = metadata.create_summary_metadata(data)
+    value = Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
+    write_value(run_dir, value, kind="hparams")
+
+
+def write_note(run_dir: Path, tag: str, text: str) -> None:
+    """Write a line for the Text tab, in an event file of its own: `*.TAG`, told once.
+
+    Imports no torch: it is said of runs that have ended, by another process.
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+    from tensorboard.plugins.text import metadata
+
+    if any(events_dir(run_dir).glob(f"events.out.tfevents.*.{tag}")):
+        return
+    one = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=one, string_val=[text.encode()])
+    described = metadata.create_summary_metadata(display_name=tag, description="")
+    write_value(run_dir, Summary.Value(tag=tag, metadata=described, tensor=tensor), kind=tag)
+
+
+def write_value(run_dir: Path, value: Summary.Value, *, kind: str) -> None:
+    """Write one event, at once, to a file `*.KIND`: torch's writer would do it in a thread."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     now = time.time()
-    summary = Summary()
-    summary.value.add(
-        tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
-    )
     folder = events_dir(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     # Named by the second, as torch names its files: TensorBoard reads them in this order.
-    with (folder / f"events.out.tfevents.{int(now):010d}.hparams").open("ab") as file:
+    with (folder / f"events.out.tfevents.{int(now):010d}.{kind}").open("ab") as file:
         for event in (
             Event(wall_time=now, file_version="brain.Event:2"),
-            Event(wall_time=now, summary=summary),
+            Event(wall_time=now, summary=Summary(value=[value])),
         ):
             RecordWriter(file).write(event.SerializeToString())
 

@@ -17,7 +17,12 @@ SHAPES: dict[str, Setting] = {
     "race_max_seeds": whole(
         "seeds that those which are left go on to, from the largest listed", 3, 1000
     ),
-    "sample_seed": whole("fixes which are drawn", 0, 2**32 - 1),
+    "sample_seed": whole("fixes which are drawn, or searched", 0, 2**32 - 1),
+    "search": word(
+        "settings asked for by what earlier ones have reached in validation; needs optuna",
+        choices=("tpe",),
+    ),
+    "search_trials": whole("settings that a search tries, each with all seeds", 1, 10_000),
 }
 SWITCH = {"on": "true", "off": "false"}
 # Between two settings of a pair; the plus of 1e+3 is none.

@@ -197,7 +197,8 @@ SETTINGS: dict[str, Setting] = {
     # trainer
     "trainer.max_epochs": whole("passes over the training split", 1, 100_000),
     "trainer.patience": whole(
-        "validations in a row without a lower val/loss, after which training ends; null: never",
+        "validations in a row without a lower val/loss, after which training ends; one an epoch, "
+        "unless trainer.check_val_every_n_epoch has fewer; null: never",
         1,
         100_000,
         optional=True,

@@ -110,7 +110,7 @@ def read_results(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:
 
 def jobs_to_come(folder: Path) -> list[str]:
     """A line if the folder is a sweep with jobs that have not begun; a line for each setting that
-    its race has dropped.
+    its race has dropped; a line if it is a search.
     """
     if not (folder / "sweep.json").exists():
         return []
@@ -131,6 +131,11 @@ def jobs_to_come(folder: Path) -> list[str]:
             f"{folder}: a race, whose decisions allow for its looks, as the table's p does not:"
         )
         lines += [dropped_line(name, one) for name, one in dropped.items()]
+    if document.get("search"):
+        lines.append(
+            f"{folder}: a search, whose settings follow from its results: the best looks better "
+            "than it is, and effects mix."
+        )
     return lines
 
 

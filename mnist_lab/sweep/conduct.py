@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,9 +14,10 @@ from mnist_lab.settings.compose import dropped_lines
 from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.launcher import BASIC, launch_apart, launch_in_turn, pool_slots
 from mnist_lab.sweep.plan import Job, Plan, locate_data, rehearse
-from mnist_lab.sweep.pool import Pool, Worker
+from mnist_lab.sweep.pool import Pool, Worker, crew
 from mnist_lab.sweep.race import SPARED, race_of
 from mnist_lab.sweep.record import Sweep
+from mnist_lab.sweep.search import AT_ONCE, search_of
 from mnist_lab.sweep.view import (
     duplicate_lines,
     failures_table,
@@ -34,11 +35,10 @@ if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
     from omegaconf import DictConfig
 
-    from mnist_lab.sweep.slots import Slot
-
 
 def print_plan(plan: Plan) -> None:
     sizes = rehearse(plan.jobs)
+    rehearse(plan.corners)
     console = screen()
     for line in [*plan_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
         console.print(line)
@@ -67,46 +67,41 @@ def begin_sweep(
     """
     code = own_code()
     slots = pool_slots(config, plan.jobs)
-    digests = locate_data(plan.jobs)
-    if slots and "torch" not in sys.modules:
-        rehearse_apart(plan.jobs, slots[0])
-    else:
-        rehearse(plan.jobs)
-    overrides = composer.hydra_overrides
-    given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
-    directory = Path(config.hydra.sweep.dir).absolute() if given else None
-    with Sweep.claim(
-        plan, directory, arguments=arguments, launcher=overrides, data_sha256=digests
-    ) as sweep:
-        code.keep(sweep.path, begun=False)
-        console = screen()
-        for line in [*duplicate_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
-            console.print(line)
-        names = dict.fromkeys(job.settings["data"]["name"] for job in plan.jobs)
-        console.print(headed("data", f" {', '.join(names)}"))
-        console.print(headed("sweep", f"{len(plan.jobs)} jobs in {shown_path(sweep.path)}"))
-        conduct(sweep, plan.jobs, slots, composer, config, launcher_at)
-    return sweep.path
+    with crew(slots, plan.num_jobs) as workers:
+        digests = locate_data(plan.jobs)
+        if workers and "torch" not in sys.modules:
+            rehearse_apart([*plan.jobs, *plan.corners], workers[0])
+        else:
+            rehearse([*plan.jobs, *plan.corners])
+        overrides = composer.hydra_overrides
+        given = any(text.lstrip("+").startswith("hydra.sweep.dir=") for text in overrides)
+        directory = Path(config.hydra.sweep.dir).absolute() if given else None
+        with Sweep.claim(
+            plan, directory, arguments=arguments, launcher=overrides, data_sha256=digests
+        ) as sweep:
+            code.keep(sweep.path, begun=False)
+            console = screen()
+            for line in [*duplicate_lines(plan), *dropped_lines(job.settings for job in plan.jobs)]:
+                console.print(line)
+            names = dict.fromkeys(job.settings["data"]["name"] for job in plan.jobs)
+            console.print(headed("data", f" {', '.join(names)}"))
+            console.print(headed("sweep", f"{plan.num_jobs} jobs in {shown_path(sweep.path)}"))
+            conduct(sweep, plan.jobs, workers, composer, config, launcher_at)
+        return sweep.path
 
 
-def rehearse_apart(jobs: Sequence[Job], slot: Slot) -> None:
-    """Rehearse in a process of its own: this one waits for the pool, and needs no torch for it."""
+def rehearse_apart(jobs: Sequence[Job], worker: Worker) -> None:
+    """Rehearse in a worker of the pool's: this process needs no torch for it."""
     from loky.process_executor import BrokenProcessPool
 
-    worker = Worker(slot, Path(os.devnull))
-    worker.start()
-    try:
+    with contextlib.suppress(BrokenProcessPool):  # the pool will say that none can start, and why
         worker.executor.submit(rehearse, jobs).result()
-    except BrokenProcessPool:
-        pass  # the pool will say that none can start, and why
-    finally:
-        worker.kill()
 
 
 def conduct(
     sweep: Sweep,
     jobs: Sequence[Job],
-    slots: Sequence[Slot],
+    workers: Sequence[Worker],
     composer: Composer,
     config: DictConfig,
     launcher_at: Callable[[Path], Launcher],
@@ -114,21 +109,24 @@ def conduct(
     """Run these jobs of a sweep; the others are as they should be.
 
     Args:
-        slots: of the pool; none: a launcher of Hydra's runs the jobs.
+        workers: of the pool; none: a launcher of Hydra's runs the jobs.
 
     Raises:
         Failed: some job of the sweep has failed, or is not finished; or the disk is full.
         Interrupted: by a signal; what has not run is pending.
     """
-    node, race = config.hydra.launcher, race_of(sweep)
+    node, race, search = config.hydra.launcher, race_of(sweep), search_of(sweep, composer)
     try:
-        if slots:
-            pool = Pool(sweep, composer, slots, stop_on_failure=node.on_failure == "stop")
-            pool.run(jobs, race)
+        if workers:
+            pool = Pool(sweep, composer, workers, stop_on_failure=node.on_failure == "stop")
+            pool.run(jobs, race, search)
         else:
-            launch = launch_in_turn if node._target_ == BASIC else launch_apart
+            launch, at_once = launch_apart, AT_ONCE
+            if node._target_ == BASIC:
+                launch, at_once = launch_in_turn, 1
             launcher = launcher_at(sweep.path)
-            for some in race.rounds() if race else [jobs]:
+            rounds = race.rounds() if race else [jobs]
+            for some in search.rounds(jobs, at_once) if search else rounds:
                 launch(sweep, some, launcher)
     except (Failed, Interrupted):
         print_end(sweep)
@@ -173,6 +171,10 @@ def print_end(sweep: Sweep) -> int:
     others = len(sweep.jobs) - len(finished) - len(failed) - spared
     if race := race_of(sweep):
         for line in race.lines():
+            console.print(line, markup=False)
+    if search := search_of(sweep):
+        others += search.num_jobs_left
+        for line in search.lines():
             console.print(line, markup=False)
     counts = f"{len(finished)} finished, {len(failed)} failed, {others} to do"
     path = shown_path(sweep.path)

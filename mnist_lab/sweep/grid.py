@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +38,7 @@ class Shape:
         pair: as `settings.shape.pairs` takes it.
         sample: number of settings that are drawn; `sample_seed` fixes which.
         race: as `sweep.race` runs it; then `race_max_seeds` says how many seeds a setting may get.
+        search: as `sweep.search` runs it, for `search_trials` settings; `sample_seed` fixes which.
     """
 
     pair: Any = None
@@ -44,12 +46,22 @@ class Shape:
     sample_seed: int | None = None
     race: bool | None = None
     race_max_seeds: int | None = None
+    search: str | None = None
+    search_trials: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("sample", "sample_seed", "race", "race_max_seeds"):
-            check_shape(name, getattr(self, name))
-        if self.sample_seed is not None and self.sample is None:
+        for field in dataclasses.fields(self):
+            if field.name != "pair":
+                check_shape(field.name, getattr(self, field.name))
+        if self.sample_seed is not None and self.sample is None and self.search is None:
             raise Refused(f"sample_seed={self.sample_seed}: nothing is drawn; add sample=N.")
+        if self.search is not None and self.search_trials is None:
+            raise Refused(f"search={self.search}: how long? Add search_trials=N, settings to try.")
+        if self.search_trials is not None and self.search is None:
+            raise Refused(f"search_trials={self.search_trials}: no search; add search=tpe.")
+        for other in ("race", "sample"):
+            if self.search is not None and getattr(self, other):
+                raise Refused(f"search={self.search}: not together with {other}; leave one out.")
         if self.race_max_seeds is not None and not self.race:
             raise Refused(f"race_max_seeds={self.race_max_seeds}: without a race; add race=on.")
 
@@ -65,11 +77,37 @@ class Grid:
 def grid(overrides: Sequence[Override], composer: Composer, shape: Shape) -> Grid:
     """Combine every value with every other, and draw from that where it is asked for.
 
+    Raises:
+        Refused: as `axes_of`; or more drawn than there are.
+    """
+    axes, ranges = axes_of(overrides, shape)
+    whole = where_it_applies(combined(axes), composer)
+    if shape.sample is None:
+        return whole
+    return Grid(drawn(whole.rows, ranges, shape), whole.remarks)
+
+
+def combined(axes: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """Every row of an axis with every row of the others."""
+    return [
+        tuple(text for part in parts for text in part if not text.startswith(f"{SWEEP}="))
+        for parts in itertools.product(*axes.values())
+    ]
+
+
+def axes_of(
+    overrides: Sequence[Override], shape: Shape
+) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    """What is combined: of each setting or choice its values, or its range, and of the pairs each.
+
     Of two overrides of one name the later one counts.
 
+    Returns:
+        Rows of each; and the bounds of each range, by its text.
+
     Raises:
-        Refused: a range where nothing is drawn, an empty one, a setting given by itself and in a
-            pair, or more drawn than there are.
+        Refused: a range where nothing is drawn, an empty one, or a setting given by itself and in
+            a pair.
     """
     axes: dict[str, list[Row]] = {}
     ranges: dict[str, Any] = {}
@@ -88,19 +126,12 @@ def grid(overrides: Sequence[Override], composer: Composer, shape: Shape) -> Gri
             axes[key] = [(f"{key}={value}",) for value in override.sweep_string_iterator()]
         else:
             text = str(override.input_line)
-            check_range(override, drawn=shape.sample is not None)
+            check_range(override, drawn=shape.sample is not None or shape.search is not None)
             ranges[text] = override.value()
             axes[key] = [(text,)]
     if shape.race_max_seeds is not None:
         axes["seed"] = more_seeds(axes.get("seed", []), shape.race_max_seeds)
-    rows = [
-        tuple(text for part in parts for text in part if not text.startswith(f"{SWEEP}="))
-        for parts in itertools.product(*axes.values())
-    ]
-    whole = where_it_applies(rows, composer)
-    if shape.sample is None:
-        return whole
-    return Grid(drawn(whole.rows, ranges, shape), whole.remarks)
+    return axes, ranges
 
 
 def more_seeds(listed: Sequence[Row], number: int) -> list[Row]:

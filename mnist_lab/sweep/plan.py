@@ -58,6 +58,8 @@ class Plan:
         duplicates: number of a job that is left out -> number of the same job that is run.
         remarks: what else a reader should know, a line each.
         race: how far it is, as sweep.json has it; None: every job is run.
+        search: likewise; the jobs are the first of it.
+        corners: further jobs that are to be tried for whether they can be, and not to be run.
     """
 
     name: str
@@ -66,6 +68,13 @@ class Plan:
     duplicates: Mapping[int, int]
     remarks: tuple[str, ...] = ()
     race: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+    corners: tuple[Job, ...] = ()
+
+    @property
+    def num_jobs(self) -> int:
+        """Those that a search is still to ask for, too."""
+        return self.search["trials"] * len(self.search["seeds"]) if self.search else len(self.jobs)
 
 
 def plan(
@@ -74,6 +83,9 @@ def plan(
     *,
     sweep: str | None = None,
     remarks: Sequence[str] = (),
+    varies: Sequence[str] = (),
+    first: int = 0,
+    total: int = 0,
 ) -> Plan:
     """Compose and check every job of a grid.
 
@@ -81,18 +93,21 @@ def plan(
         grid: the overrides of each job.
         remarks: as in `Plan`.
         sweep: the ready grid that was chosen, for the name.
+        varies: the settings and choices that vary, where the grid is only a part.
+        first: number of the first job.
+        total: jobs that there will be, if these are not all.
 
     Raises:
         Refused: a job that cannot be; names its number, its overrides and the setting.
     """
     typed = [values_of(overrides) for overrides in grid]
-    varies = varying(typed)
+    varies = [*varies] or varying(typed)
     values = [{key: value for key, value in each.items() if key in varies} for each in typed]
-    names = directory_names(values)
+    names = directory_names(values, first=first, total=total)
     seen: dict[str, int] = {}
     duplicates: dict[int, int] = {}
     jobs = []
-    for number, all_overrides in enumerate(grid):
+    for number, all_overrides in enumerate(grid, first):
         own = [text for text in all_overrides if not text.startswith(f"{SWEEP}=")]
         overrides = paths_as_typed(own)
         try:
@@ -108,8 +123,8 @@ def plan(
             Job(
                 number=number,
                 overrides=tuple(overrides),
-                values=values[number],
-                directory=names[number],
+                values=values[number - first],
+                directory=names[number - first],
                 settings=settings,
             )
         )
@@ -190,18 +205,20 @@ def fingerprint(settings: Config) -> str:
     return json.dumps(numbers, sort_keys=True)
 
 
-def directory_names(jobs: Sequence[Mapping[str, str]]) -> list[str]:
+def directory_names(
+    jobs: Sequence[Mapping[str, str]], *, first: int = 0, total: int = 0
+) -> list[str]:
     """Number and values, in characters that neither a shell nor a file system minds.
 
     `007_optimizer=adam,width=128`, or `007_adam,w128,d0.2,s3` for all, where a name in full would
     be longer than TensorBoard shows: a choice says itself what it is.
     """
-    digits = max(3, len(str(len(jobs) - 1)))
+    digits = max(3, len(str(max(total, len(jobs)) - 1)))
     names = []
     for brief in (False, True):
         names = [
             f"{number:0{digits}d}_{said(values, brief=brief)}"[:NAME_LENGTH].rstrip("_,=")
-            for number, values in enumerate(jobs)
+            for number, values in enumerate(jobs, first)
         ]
         if max(map(len, names), default=0) <= SHOWN_LENGTH:
             break

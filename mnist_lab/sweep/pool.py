@@ -7,7 +7,7 @@ import os
 import re
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -18,7 +18,7 @@ from mnist_lab.run.hydra_files import write_hydra_files
 from mnist_lab.settings import own
 from mnist_lab.sweep.job import record_lost
 from mnist_lab.sweep.view import View
-from mnist_lab.sweep.worker import prepare, work
+from mnist_lab.sweep.worker import prepare, warm_up, work, write_to
 from mnist_lab.ui.errors import Failed, first_line
 from mnist_lab.ui.signals import signals
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mnist_lab.sweep.plan import Job
     from mnist_lab.sweep.race import Race
     from mnist_lab.sweep.record import Sweep
+    from mnist_lab.sweep.search import Search
     from mnist_lab.sweep.slots import Slot
 
 WAIT_S = 0.2  # seconds between two looks for a signal
@@ -43,9 +44,10 @@ class Worker:
     """
 
     slot: Slot
-    log: Path
+    log: Path = Path(os.devnull)
     executor: Any = None
     pid: Future[int] | None = None
+    warm: Future[None] | None = None
 
     def start(self) -> None:
         import loky
@@ -78,6 +80,24 @@ class Worker:
             self.start()
             return self.executor.submit(*arguments)  # type: ignore[no-any-return]
 
+    def begin(self) -> None:
+        """Start before there is a job, and import what every job needs."""
+        self.start()
+        self.warm = self.executor.submit(warm_up)
+
+    def write_to(self, log: Path) -> None:
+        """Say in this file what is said outside of jobs; one that has died by now starts afresh."""
+        from loky.process_executor import BrokenProcessPool
+
+        self.log = log
+        if self.warm is None:
+            return
+        if self.warm.done() and self.warm.exception() is not None:
+            self.kill()  # the fresh one tells in the log, or in its first job's, what is wrong
+            return
+        with contextlib.suppress(BrokenProcessPool):  # told of once it gets a job
+            self.executor.submit(write_to, log)
+
     @property
     def has_started(self) -> bool:
         return self.pid is not None and self.pid.done() and self.pid.exception() is None
@@ -93,12 +113,28 @@ class Worker:
     def kill(self) -> None:
         if self.executor is not None:
             self.executor.shutdown(kill_workers=True)
-            self.executor = self.pid = None
+            self.executor = self.pid = self.warm = None
+
+
+@contextlib.contextmanager
+def crew(slots: Sequence[Slot], num_jobs: int) -> Iterator[list[Worker]]:
+    """A worker for each slot that the jobs fill, importing torch while this process goes on.
+
+    That takes a process seconds; meanwhile this one can find the images and claim the directory.
+    """
+    workers = [Worker(slot) for slot in slots[:num_jobs]]
+    try:
+        for worker in workers:
+            worker.begin()
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
 
 
 @dataclass
 class Pool:
-    """Runs jobs of one sweep in slots.
+    """Runs jobs of one sweep in the slots of its workers.
 
     Attributes:
         stop_on_failure: when a job fails, those that run are interrupted and the others stay.
@@ -106,26 +142,32 @@ class Pool:
 
     sweep: Sweep
     composer: Composer
-    slots: Sequence[Slot]
+    workers: Sequence[Worker]
     stop_on_failure: bool
-    workers: list[Worker] = field(init=False, default_factory=list)
     running: dict[Future[None], tuple[int, Job]] = field(init=False, default_factory=dict)
     stopping: bool = field(init=False, default=False)
     view: View = field(init=False)
 
-    def run(self, jobs: Sequence[Job], race: Race | None = None) -> None:
+    def __post_init__(self) -> None:
+        for worker in self.workers:
+            worker.write_to(self.sweep.path / WORKERS_LOG)
+
+    def run(
+        self, jobs: Sequence[Job], race: Race | None = None, search: Search | None = None
+    ) -> None:
         """Run the jobs; what becomes of each is in its directory.
 
         Args:
             race: that decides, round by round, which of the jobs are run.
+            search: that is asked for more whenever a slot has nothing to do.
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, once every worker has stopped.
             Failed: a worker process cannot even start, which is no job's fault.
         """
         log = self.sweep.path / WORKERS_LOG
-        self.workers = [Worker(slot, log) for slot in self.slots[: len(jobs)]]
-        self.view = View(self.sweep, jobs, num_slots=len(self.workers))
+        to_come = search.num_jobs_left if search else 0
+        self.view = View(self.sweep, jobs, num_slots=len(self.workers), to_come=to_come)
         rounds = iter([jobs])
         if race:
             rounds, race.say = race.rounds(), self.view.console.print
@@ -134,8 +176,8 @@ class Pool:
         unable = False
         try:
             with signals.defer(), self.view.bars:
-                while self.running or (waiting and not self.stopping):
-                    while waiting and idle and not self.stopping:
+                while self.running or self.more(waiting, search):
+                    while idle and self.more(waiting, search):
                         self.begin(waiting.popleft(), idle.popleft())
                     done, _ = wait(self.running, timeout=WAIT_S, return_when=FIRST_COMPLETED)
                     for future in done:
@@ -161,6 +203,15 @@ class Pool:
         signals.check()
         if unable:
             raise Failed("worker", f"no worker process can start; see {log}.")
+
+    def more(self, waiting: deque[Job], search: Search | None) -> bool:
+        """Whether there is a job to begin; a search is told of those that ended, and asked."""
+        if search:
+            search.take_note()
+        if search and not (waiting or self.stopping):
+            waiting.extend(search.ask())
+            self.view.take_in([*waiting], to_come=search.num_jobs_left)
+        return bool(waiting) and not self.stopping
 
     def begin(self, job: Job, slot: int) -> None:
         path = self.sweep.job_path(job)

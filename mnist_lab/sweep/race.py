@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.run.tensorboard import write_note
 from mnist_lab.study.results import dropped_line
 from mnist_lab.sweep.plan import Job, Plan, short_names
 from mnist_lab.ui.console import screen
@@ -44,14 +45,7 @@ def raced(plan: Plan) -> Plan:
     """
     settings = settings_of(plan.jobs)
     seeds = {tuple(job.settings["seed"] for job in jobs) for jobs in settings.values()}
-    for job in plan.jobs:
-        data, trainer = job.settings["data"], job.settings["trainer"]
-        if (data["val_fraction"] == 0 and not data.get("module")) or not trainer[
-            "limit_val_batches"
-        ]:
-            raise Refused(
-                "race=on: decides by validation accuracy; data.val_fraction=0 leaves none."
-            )
+    refuse_without_validation(plan.jobs, "race=on")
     if len(settings) < 2:
         raise Refused("race=on: there is one setting; give a second, as in model.width=128,512.")
     if len(seeds) > 1:
@@ -65,6 +59,17 @@ def raced(plan: Plan) -> Plan:
     )
     race = {"max_seeds": num_seeds, "seeds": 0, "dropped": {}}
     return dataclasses.replace(plan, race=race, remarks=(*plan.remarks, remark))
+
+
+def refuse_without_validation(jobs: Sequence[Job], said: str) -> None:
+    for job in jobs:
+        data, trainer = job.settings["data"], job.settings["trainer"]
+        if (data["val_fraction"] == 0 and not data.get("module")) or not trainer[
+            "limit_val_batches"
+        ]:
+            raise Refused(
+                f"{said}: decides by validation accuracy; data.val_fraction=0 leaves none."
+            )
 
 
 class Race:
@@ -99,8 +104,17 @@ class Race:
     def rounds(self) -> Iterator[list[Job]]:
         """The jobs that the next look needs and that have not run; then that look, and so on.
 
+        After the last look: jobs of what is left that were to be started afresh.
+
+        Every round is a barrier, in the pool as well: no job of the next one begins before its
+        setting is certainly in. A look tests by the spreads of all settings together and takes the
+        best by their means, so it may turn on every job that still runs, and no bound on their
+        outcomes is known that keeps a setting in short of trying each one: with 10,000 images of
+        validation 10,002 looks for one running job, and that number squared for two.
+
         It ends early where a round has not been run to its end, as by a signal.
         """
+        self.note()
         while not self.is_over:
             num_seeds = max(FIRST, self.stored["seeds"] + 1)
             due = [job for name in self.left for job in self.settings[name][:num_seeds]]
@@ -109,6 +123,9 @@ class Race:
             if any(self.sweep.state(job) not in ENDED for job in due):
                 return
             self.look(num_seeds)
+        due = [job for name in self.left for job in self.settings[name]]
+        if jobs := [job for job in due if self.sweep.state(job) not in (*ENDED, SPARED)]:
+            yield jobs
 
     def look(self, num_seeds: int) -> None:
         """Decide by the first so many seeds of those that are left, and write it down."""
@@ -142,6 +159,14 @@ class Race:
                 if self.sweep.state(job) == "pending":
                     self.sweep.document["jobs"][job.directory]["state"] = SPARED
         self.sweep.write()
+        self.note()
+
+    def note(self) -> None:
+        """Tell of each decision in TensorBoard, too, at the runs of what was dropped."""
+        for name, entry in self.stored["dropped"].items():
+            for job in self.settings.get(name, ()):
+                if self.sweep.state(job) in ENDED:
+                    write_note(self.sweep.job_path(job), "race", dropped_line(name, entry))
 
     def lines(self) -> list[str]:
         """How it stands."""

@@ -70,22 +70,7 @@ class Sweep:
             if (path / FILE).exists():
                 raise Refused(f"{path}: holds a sweep already; mnist-resume goes on with it.")
             held = Run.claim(path)
-        flat = {job.number: leaves(job.settings) for job in plan.jobs}
-        first = flat[plan.jobs[0].number]
-        common = {
-            name: value
-            for name, value in first.items()
-            if all(name in other and other[name] == value for other in flat.values())
-        }
-        jobs: dict[str, dict[str, Any]] = {
-            job.directory: {
-                "number": job.number,
-                "state": "pending",
-                "overrides": list(job.overrides),
-                "settings": {k: v for k, v in flat[job.number].items() if k not in common},
-            }
-            for job in plan.jobs
-        }
+        common, jobs = parted({job.directory: pending(job) for job in plan.jobs})
         digests = data_sha256 or {}
         common_digest = digests.get(plan.jobs[0].number)
         for job in plan.jobs:
@@ -102,6 +87,7 @@ class Sweep:
             "data_sha256": common_digest,
             "settings": common,
             **({"race": plan.race} if plan.race else {}),
+            **({"search": plan.search} if plan.search else {}),
             "jobs": jobs,
         }
         sweep = cls(held, document, plan.jobs)
@@ -162,6 +148,21 @@ class Sweep:
             stored["settings"].pop("data.root", None)
         self.write()
 
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Take in jobs that a search has asked for, of the images of the others, and write it."""
+        whole = {
+            name: {**stored, "settings": {**self.document["settings"], **stored["settings"]}}
+            for name, stored in self.document["jobs"].items()
+        }
+        root = next(iter(whole.values()))["settings"].get("data.root")
+        for job in jobs:
+            if "root" in job.settings["data"]:
+                job.settings["data"]["root"] = root
+            whole[job.directory] = pending(job)
+        self.document["settings"], self.document["jobs"] = parted(whole)
+        self.jobs += tuple(jobs)
+        self.write()
+
     def mark(self, job: Job, state: str) -> None:
         """Take down a job's state; to disk now and then, since the job itself says the same."""
         self.document["jobs"][job.directory]["state"] = state
@@ -179,6 +180,36 @@ class Sweep:
     def write(self) -> None:
         write_json(self.path / FILE, self.document)
         self.written = time.monotonic()
+
+
+def pending(job: Job) -> dict[str, Any]:
+    """What is stored of a job, with all of its settings."""
+    return {
+        "number": job.number,
+        "state": "pending",
+        "overrides": list(job.overrides),
+        "settings": leaves(job.settings),
+    }
+
+
+def parted(
+    jobs: Mapping[str, dict[str, Any]],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The settings that jobs have in common, and the jobs with the rest of theirs."""
+    every = [stored["settings"] for stored in jobs.values()]
+    common = {
+        name: value
+        for name, value in every[0].items()
+        if all(name in other and other[name] == value for other in every)
+    }
+    rest = {
+        name: {
+            **stored,
+            "settings": {k: v for k, v in stored["settings"].items() if k not in common},
+        }
+        for name, stored in jobs.items()
+    }
+    return common, rest
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
@@ -229,16 +260,7 @@ def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, A
         raise Refused("not a name that a job's directory has.")
     typed = [str(text) for text in stored["overrides"]]
     overrides = tuple(text for text in typed if text.partition("=")[0] not in RETIRED)
-    parsed = parsed_overrides(overrides)
-    for override in parsed:
-        if override.key_or_group.startswith("hydra"):
-            raise Refused(f"{override.input_line}: not allowed there.")
-        check_override(override, multirun=False, unknown=groups_of_own_classes(parsed))
-        value: Any = override.value()
-        if names_class(override):
-            value = {"_target_": value}
-        for target in targets_in(value):  # composing takes what it is told for the user's own word
-            foreign_nodes({"model": {"_target_": target}}, to_build=True)
+    refuse_unfit(overrides, multirun=False)
     settings = stored_settings(document, stored)
     values = values_of(overrides)
     return Job(
@@ -248,6 +270,20 @@ def read_job(directory: str, stored: Mapping[str, Any], document: Mapping[str, A
         directory=directory,
         settings=settings,
     )
+
+
+def refuse_unfit(overrides: Sequence[str], *, multirun: bool) -> None:
+    """Refuse stored overrides that are not for a run's settings alone, or name a foreign class."""
+    parsed = parsed_overrides(overrides, multirun=multirun)
+    for override in parsed:
+        if override.key_or_group.startswith("hydra"):
+            raise Refused(f"{override.input_line}: not allowed there.")
+        check_override(override, multirun=multirun, unknown=groups_of_own_classes(parsed))
+        value: Any = override.value()
+        if names_class(override):
+            value = {"_target_": value}
+        for target in targets_in(value):  # composing takes what it is told for the user's own word
+            foreign_nodes({"model": {"_target_": target}}, to_build=True)
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

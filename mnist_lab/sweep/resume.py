@@ -22,8 +22,10 @@ from mnist_lab.sweep.conduct import conduct, end_sweep
 from mnist_lab.sweep.job import hold_soon
 from mnist_lab.sweep.launcher import pool_slots
 from mnist_lab.sweep.plan import Job, Plan
+from mnist_lab.sweep.pool import crew
 from mnist_lab.sweep.race import label, race_of
 from mnist_lab.sweep.record import Sweep, read_jobs, read_sweep
+from mnist_lab.sweep.search import search_of
 from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 
@@ -98,27 +100,35 @@ def resume_sweep(
         left = [job for job in sweep.jobs if states[job.number] in stopped]
         failed = [job for job in sweep.jobs if states[job.number] == "failed" and retry_failed]
         if race:  # whose decisions stand
-            failed = [job for job in failed if label(job) in race.left and not race.is_over]
+            failed = [job for job in failed if label(job) in race.left]
         jobs = sorted(left + failed, key=lambda job: job.number)
-        if not jobs:
+        search = search_of(sweep, composer)
+        if not (jobs or (search and search.num_left)):
             end_sweep(sweep)
             return
         code = own_code()
         for job in jobs:
             composer.settings(job.overrides)  # refuses what conf/ knows no more
-        slots = pool_slots(config, jobs, stored_threads(sweep, left))
-        find_images(sweep, jobs, moved)
-        for job in failed:
-            path = sweep.job_path(job)
-            if epochs := len(read_epochs(path)):
-                screen().print(
-                    f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
-                )
-            start_afresh(path)
-        if other_code := code.keep(sweep.path, begun=True):
-            screen().print(other_code)
-        screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
-        conduct(sweep, jobs, slots, composer, config, launcher_at)
+        if search and search.num_left:
+            search.refuse_other_defaults()
+        to_come = search.num_jobs_left if search else 0
+        known = jobs or sweep.jobs[:1]
+        slots = pool_slots(config, known, stored_threads(sweep, left))
+        with crew(slots, len(jobs) + to_come) as workers:
+            find_images(sweep, known, moved)
+            for job in failed:
+                path = sweep.job_path(job)
+                if epochs := len(read_epochs(path)):
+                    screen().print(
+                        f"{job.directory}: starts afresh; finished epochs given up: {epochs}"
+                    )
+                start_afresh(path)
+            if other_code := code.keep(sweep.path, begun=True):
+                screen().print(other_code)
+            screen().print(f"{sweep.path}: going on with {len(jobs)} of {len(sweep.jobs)} jobs.")
+            if search:
+                screen().print(f"search: {search.num_left} settings are still to be asked for.")
+            conduct(sweep, jobs, workers, composer, config, launcher_at)
 
 
 def refuse_other_jobs(path: Path, plan: Plan) -> None:
@@ -126,6 +136,9 @@ def refuse_other_jobs(path: Path, plan: Plan) -> None:
     document = read_sweep(path)
     stored = {job.directory: job.overrides for job in read_jobs(path, document)}
     planned = {job.directory: job.overrides for job in plan.jobs}
+    if (stored_search := document.get("search")) or plan.search:
+        refuse_other_search(path, stored_search, plan)
+        return
     if bool(document.get("race")) != bool(plan.race):
         raise Refused(f"{path}: one of the two sweeps is a race; name another directory.")
     if stored != planned:
@@ -135,6 +148,17 @@ def refuse_other_jobs(path: Path, plan: Plan) -> None:
             f"{path}: holds a sweep of other jobs ({len(stored)}, here {len(planned)}; one that "
             f"differs is {first[0]}); name another directory."
         )
+
+
+def refuse_other_search(path: Path, stored: Any, plan: Plan) -> None:
+    mine = json.loads(json.dumps(plan.search))
+    both = isinstance(stored, dict) and isinstance(mine, dict)
+    names = ("axes", "seeds", "seed", "trials") if both else ()
+    for name in names:
+        if stored.get(name) != mine[name]:
+            raise Refused(f"{path}: holds a search of other {name}; name another directory.")
+    if not both:
+        raise Refused(f"{path}: one of the two sweeps is a search; name another directory.")
 
 
 def find_images(sweep: Sweep, jobs: Sequence[Job], moved: Sequence[str]) -> None:

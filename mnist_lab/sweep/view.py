@@ -27,12 +27,14 @@ class View:
 
     Args:
         jobs: those that are run now, of the sweep's.
+        to_come: how many a search is still to ask for.
     """
 
-    def __init__(self, sweep: Sweep, jobs: Sequence[Job], *, num_slots: int) -> None:
+    def __init__(
+        self, sweep: Sweep, jobs: Sequence[Job], *, num_slots: int, to_come: int = 0
+    ) -> None:
         self.sweep = sweep
         self.console = screen()
-        self.num_jobs = len(jobs)
         self.ended = self.failed = 0
         self.running: dict[int, Job] = {}  # by slot
         self.drawn = 0.0
@@ -52,10 +54,11 @@ class View:
             disable=not self.console.is_terminal,
             speed_estimate_period=math.inf,  # seconds; an epoch may take minutes
         )
-        self.epochs = {job.number: epochs_done(self.status(job)) for job in jobs}
-        self.whole = self.bars.add_task(
-            "", total=sum(map(max_epochs, jobs)), completed=sum(self.epochs.values()), accuracy=""
-        )
+        self.epochs: dict[int, int] = {}  # that jobs have done, by number
+        self.known_epochs = 0
+        self.whole = self.bars.add_task("", total=0, accuracy="")
+        self.take_in(jobs, to_come=to_come)
+        self.bars.update(self.whole, completed=sum(self.epochs.values()))
         self.slots = [self.bars.add_task("", visible=False) for _ in range(num_slots)]
         self.bars.advance(self.whole, 0)  # the clock starts now, not with the first epoch's end
 
@@ -100,6 +103,15 @@ class View:
         kept = [job for job in jobs if self.sweep.state(job) != "spared"]
         self.num_jobs = len(kept)
         self.bars.update(self.whole, total=sum(map(max_epochs, kept)))
+
+    def take_in(self, jobs: Sequence[Job], *, to_come: int) -> None:
+        """Expect these jobs, too, and so many after them, which are as long in the mean."""
+        self.epochs |= {job.number: epochs_done(self.status(job)) for job in jobs}
+        self.known_epochs += sum(map(max_epochs, jobs))
+        num_known = len(self.epochs)
+        self.num_jobs = num_known + to_come
+        total = round(self.known_epochs * self.num_jobs / num_known) if num_known else 0
+        self.bars.update(self.whole, total=total)
 
     def draw(self) -> None:
         """Show the jobs that run; now and then, since their files must be read."""
@@ -153,7 +165,7 @@ def plan_table(plan: Plan, num_params: Sequence[int]) -> Table:
 
 def plan_lines(plan: Plan) -> list[str]:
     """Number of jobs, what varies with its values, and what is left out."""
-    lines = [f"{len(plan.jobs)} jobs in outputs/sweeps/{plan.name}/"]
+    lines = [f"{plan.num_jobs} jobs in outputs/sweeps/{plan.name}/"]
     for key in plan.varies:
         values = dict.fromkeys(job.values.get(key, "-") for job in plan.jobs)
         lines.append(f"  {key:22} {', '.join(values)}")

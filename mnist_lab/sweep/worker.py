@@ -1,10 +1,11 @@
-"""What happens in a worker process of the pool. Imports torch only once it has a job."""
+"""What happens in a worker process of the pool. Imports torch only once it is told to."""
 
 from __future__ import annotations
 
 import ctypes
 import faulthandler
 import gc
+import importlib
 import multiprocessing
 import os
 import signal
@@ -64,6 +65,15 @@ def write_to(log: Path) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+
+
+def warm_up() -> None:
+    """Import what every job needs."""
+    from mnist_lab.ui.startup import import_lightning
+
+    import_lightning()
+    importlib.import_module("mnist_lab.sweep.job")
+    importlib.import_module("mnist_lab.run.fit")
 
 
 def work(directory: Path, threads: int, log: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cells import cells_interrupted
 from files import bytes_changed, pictures_mutated
-from jobs import submitit_stopped, sweeps_disturbed
+from jobs import races_disturbed, submitit_stopped, sweeps_disturbed
 from processes import Warm
 from runs import RESUME, TRAIN, git_lacking, project_moved, runs_disturbed
 from tiny_run import write_data_set
@@ -100,6 +100,7 @@ def main():
         pictures_mutated(tally, folder)
         runs_disturbed(tally, folder, tiny, warm, rng)
         sweeps_disturbed(tally, folder, tiny, warm, rng)
+        races_disturbed(tally, folder, tiny, warm, rng)
         submitit_stopped(tally, folder, tiny, warm, rng)
         cells_interrupted(tally, folder, tiny, warm, rng)
         project_moved(tally, folder, warm, rng)

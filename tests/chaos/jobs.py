@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import signal
 import time
@@ -82,6 +83,37 @@ def sweeps_disturbed(tally, folder, tiny, warm, rng):
         )
         tables = [comparison(warm, sweep, folder) for sweep in (path, alone)]
         tally.add(f"... and so does mnist-compare's table ({kind})", [(tables[0] == tables[1], 0)])
+
+
+def races_disturbed(tally, folder, tiny, warm, rng):
+    """Signals to a race in a pool, which is resumed until it ends."""
+    rates = "optimizer.lr=0.0004,0.00041,1e-7"  # the first two learn alike, the third nothing
+    typed = ["-m", *tiny, *POOL, rates, "seed=0,1,2,3", "race=on", "data.batch_size=16"]
+    typed += [f"trainer.max_epochs={tally.length(40)}"]
+    for name in ("race_alone", "race"):
+        (folder / name).mkdir()
+    ended = warm.run(TRAIN, *typed, cwd=folder / "race_alone")
+    assert ended.code == 0, ended.stderr + ended.stdout
+    outcomes, _ = sweep_disturbed(
+        typed,
+        (signal.SIGKILL, signal.SIGTERM),
+        tally.times(10),
+        every_s=4,
+        home=folder / "race",
+        warm=warm,
+        rng=rng,
+    )
+    tally.add("a race is killed (kill -9) or stopped (SIGTERM): it ends as it should", outcomes, 10)
+    path, alone = (only_sweep(folder / name) for name in ("race", "race_alone"))
+    tally.add(
+        "... each job's weights and rows equal an undisturbed race's", same_results(path, alone)
+    )
+    decided, wanted = (
+        json.loads((one / "sweep.json").read_text())["race"] for one in (path, alone)
+    )
+    assert wanted["dropped"], wanted
+    same = [path.name for path in job_paths(path)] == [one.name for one in job_paths(alone)]
+    tally.add("... and so do its decisions and its jobs", [(decided == wanted and same, 0)])
 
 
 def sweep_disturbed(typed, signums, times, *, every_s, home, warm, rng):

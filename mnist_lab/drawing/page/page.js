@@ -1,111 +1,39 @@
-// Draws strokes, sends what is on the paper as grey levels, and shows the answers as they come.
+// Asks each network about each digit on the paper, and shows what it answers.
 "use strict";
 
-const PEN = 1 / 16; // width of the pen on the paper, as a share of its side
-const SIDE = 140; // pixels a side of what is sent
-const FILL = 0.8; // of them that the digit takes, however large it was drawn
-const PEN_SENT = 1 / 7; // width of the pen there, as a share of the digit's longer side
-const SMALLEST = 1 / 8; // share of the paper: anything smaller counts as that large
-
 const MOST_BARS = 12; // of more classes than that the best are shown, the best on top
-
 const NO_ANSWER = "No answer: is mnist-demo still running?";
 
-const element = (id) => document.getElementById(id);
-const paper = element("paper");
-const ink = paper.getContext("2d");
-const small = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
-const smallInk = small.getContext("2d", { willReadFrequently: true });
+// What answers: mnist-demo, or the page itself in a file of its own (alone.js).
+const source = globalThis.alone ?? {
+  json: async (path, body) => (await fetch(path, body && { method: "POST", body })).json(),
+  facts: (run) => source.json(`network?run=${run}`),
+  inside: (run) => source.json(`inside?run=${run}`),
+  read: (levels, run) => source.json(`read?run=${run}`, levels),
+  towards: (image, run, label) => source.json(`towards?run=${run}&label=${label}`, image),
+};
 
-let classNames = [];
-let bars = [];
+let runs = []; // facts of each network, its card, its bars, its layers (null: not to be told)
+let lookedAt = 0; // the run whose inside is shown
+let digits = []; // of those on the paper, from left to right: an answer of each run
+let chosen = 0; // the digit that is shown
 let sheet = 0; // counts sheets of paper: an answer to an old one comes too late
 let version = 0; // counts changes of the drawing
 let asking = false;
-let strokes = []; // lists of points, in pixels of the paper
-const pens = new Map(); // pointer -> the stroke that it draws
 
-function clearPaper() {
-  ink.fillStyle = "#fff";
-  ink.fillRect(0, 0, paper.width, paper.height);
-  sheet += 1;
+// The strokes have changed; none is left of an emptied paper.
+function drawn() {
   version += 1;
-  strokes = [];
-  pens.clear(); // a pen that is down draws again once it was lifted
-  element("hint").hidden = false;
-  say("");
-  showNothing();
+  if (strokes.length) ask();
+  else {
+    sheet += 1;
+    digits = [];
+    say("");
+    show();
+  }
 }
 
-// Where a pen is; beyond the paper's edge it draws along the edge, so that all ink is seen.
-function point(event) {
-  const box = paper.getBoundingClientRect();
-  return [
-    ((event.clientX - box.left) / box.width) * paper.width,
-    ((event.clientY - box.top) / box.height) * paper.height,
-  ].map((each) => Math.min(Math.max(each, 0), paper.width));
-}
-
-function line(context, points, width) {
-  context.lineWidth = width;
-  context.lineCap = context.lineJoin = "round";
-  context.strokeStyle = "#111";
-  context.beginPath();
-  const [x, y] = points[0];
-  context.moveTo(x, y);
-  context.lineTo(x + 0.01, y); // Chromium paints nothing for a line of no length: no dot
-  for (const each of points.slice(1)) context.lineTo(...each);
-  context.stroke();
-}
-
-function move(event) {
-  const stroke = pens.get(event.pointerId);
-  if (!stroke) return;
-  const events = event.getCoalescedEvents?.() ?? [];
-  const added = (events.length ? events : [event]).map(point);
-  line(ink, [stroke.at(-1) ?? added[0], ...added], PEN * paper.width);
-  stroke.push(...added);
-  version += 1;
-  element("hint").hidden = true;
-  ask();
-}
-
-paper.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
-  paper.setPointerCapture(event.pointerId);
-  const stroke = [];
-  strokes.push(stroke);
-  pens.set(event.pointerId, stroke);
-  move(event);
-});
-paper.addEventListener("pointermove", move);
-for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-  paper.addEventListener(end, (event) => pens.delete(event.pointerId));
-}
-element("clear").addEventListener("click", clearPaper);
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") clearPaper();
-});
-
-// The strokes again, at one size and in the middle, with a pen that suits the size: so a digit's
-// size on the paper does not make it fat or thin.
-function drawing() {
-  const [xs, ys] = [0, 1].map((axis) => strokes.flat().map((each) => each[axis]));
-  const [left, top] = [Math.min(...xs), Math.min(...ys)];
-  const [width, height] = [Math.max(...xs) - left, Math.max(...ys) - top];
-  const scale = (FILL * SIDE) / Math.max(width, height, SMALLEST * paper.width);
-  smallInk.setTransform(1, 0, 0, 1, 0, 0);
-  smallInk.fillStyle = "#fff";
-  smallInk.fillRect(0, 0, SIDE, SIDE);
-  smallInk.translate(SIDE / 2, SIDE / 2);
-  smallInk.scale(scale, scale);
-  smallInk.translate(-left - width / 2, -top - height / 2);
-  for (const each of strokes) line(smallInk, each, (PEN_SENT * FILL * SIDE) / scale);
-  const pixels = smallInk.getImageData(0, 0, SIDE, SIDE).data;
-  return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => pixels[4 * i]);
-}
-
-// One question at a time; when its answer comes and the drawing has changed, the next one.
+// One question at a time; when all answers have come and the drawing has changed, the next one.
 async function ask() {
   if (asking) return;
   asking = true;
@@ -114,70 +42,112 @@ async function ask() {
     asked = version;
     if (!strokes.length) break;
     const sheetAsked = sheet;
-    try {
-      const reply = await fetch("read", { method: "POST", body: drawing() });
-      const answer = await reply.json();
-      if (sheetAsked !== sheet) continue;
-      if (answer.probs) show(answer);
-      say(answer.error ?? "");
-    } catch {
-      say(NO_ANSWER);
+    const parts = groups();
+    const found = await answersTo(parts.map((each) => drawing(each))).catch(() => null);
+    if (sheetAsked !== sheet) continue;
+    const read = found?.filter(([{ error }]) => !error) ?? [];
+    if (read.length !== digits.length) {
+      const last = parts.findIndex((each) => each.includes(strokes.at(-1)));
+      chosen = Math.max(0, Math.min(last, read.length - 1));
     }
+    if (read.length) digits = read;
+    say(found ? found.map(([{ error }]) => error).find(Boolean) ?? "" : NO_ANSWER);
+    show();
   } while (asked !== version);
   asking = false;
+}
+
+// For each of several drawings an answer of each run.
+async function answersTo(drawings) {
+  const found = [];
+  for (const levels of drawings) {
+    found.push([]);
+    for (const k of runs.keys()) found.at(-1).push(await source.read(levels, k));
+  }
+  return found;
 }
 
 function say(text) {
   element("status").textContent = text;
 }
 
-function show({ probs, image, neighbours }) {
-  const best = probs.indexOf(Math.max(...probs));
-  showProbs(probs, best);
-  element("digit").textContent = classNames[best];
-  element("share").textContent = percent(probs[best]);
-  paint(element("seen"), image);
+// All of the page, as things stand now.
+function show() {
+  const answers = digits[chosen];
+  element("found").hidden = digits.length < 2;
+  element("found").replaceChildren(
+    ...digits.map(([{ probs, unsure }], k) => {
+      const best = likeliest(probs);
+      const text = `${runs[0].class_names[best]}  ${percent(probs[best])}${unsure ? " unsure" : ""}`;
+      const button = make("button", k === chosen ? "chosen" : "", text);
+      button.onclick = () => ((chosen = k), show());
+      return make("li", "", button);
+    }),
+  );
+  runs.forEach((run, k) => showAnswer(run, answers?.[k], answers && brokenProbs(run, k)));
+  const seen = element("seen").getContext("2d");
+  seen.clearRect(0, 0, 28, 28);
+  if (answers) paint(element("seen"), changedImage());
+  showNeighbours(runs[lookedAt], answers?.[lookedAt]);
+  showInside();
+  showWhy();
+}
+
+// Probabilities after all that was broken; where they were before is marked.
+function showAnswer({ card, bars, class_names: names }, answer, broken) {
+  const probs = broken ?? answer?.probs ?? bars.map(() => 0);
+  const best = answer ? likeliest(probs) : -1;
+  const before = answer && likeliest(answer.probs);
+  card.querySelector(".digit").textContent = names[best] ?? "?";
+  card.querySelector(".share").textContent = answer ? percent(probs[best]) : "";
+  card.querySelector(".remark").textContent = [
+    answer?.unsure && !broken ? "unsure: unlike the digits it learned from" : "",
+    broken && best !== before ? `was ${names[before]}` : "",
+  ].join("");
+  bars.forEach(({ item, fill, mark, share }, k) => {
+    item.classList.toggle("best", k === best);
+    fill.style.transform = `scaleX(${probs[k]})`;
+    mark.hidden = !broken;
+    mark.style.left = `${100 * (answer?.probs[k] ?? 0)}%`;
+    share.textContent = answer ? percent(probs[k]) : "";
+  });
+  if (bars.length <= MOST_BARS) return;
+  const order = [...bars.keys()].sort((a, b) => probs[b] - probs[a]);
+  const shown = order.slice(0, MOST_BARS).map((k) => bars[k].item);
+  card.querySelector(".bars").replaceChildren(...shown);
+}
+
+function showNeighbours({ class_names: names, num_images: count }, answer) {
+  const near = answer?.neighbours ?? [];
+  const best = answer && likeliest(answer.probs);
+  const alike = near.filter((each) => each.label === best).length;
+  element("nearest").textContent =
+    `Of ${count?.toLocaleString("en")} training images, those most alike to the last hidden layer` +
+    (near.length ? `: ${alike} of ${near.length} are labelled ${names[best]}.` : ".");
   element("neighbours").replaceChildren(
-    ...neighbours.map((each) => {
+    ...near.map((each) => {
       const tile = Object.assign(make("canvas", "pixels"), { width: 28, height: 28 });
-      paint(tile, each.image);
-      const item = make("li", each.label === best ? "" : "other", tile, classNames[each.label]);
+      paint(tile, floats(each.image));
+      const item = make("li", each.label === best ? "" : "other", tile, names[each.label]);
       item.title = `training image ${each.index}, distance ${each.distance.toFixed(2)}`;
       return item;
     }),
   );
 }
 
-function showNothing() {
-  showProbs(bars.map(() => 0), -1);
-  element("digit").textContent = "?";
-  element("share").textContent = "";
-  element("seen").getContext("2d").clearRect(0, 0, 28, 28);
-  element("neighbours").replaceChildren();
+const likeliest = (probs) => probs.indexOf(Math.max(...probs));
+const percent = (prob) => `${(100 * prob).toFixed(1)} %`;
+
+// 784 grey levels, 0 paper to 255 ink, as numbers 0..1.
+function floats(base64) {
+  return Float32Array.from(atob(base64), (letter) => letter.charCodeAt(0) / 255);
 }
 
-function showProbs(probs, best) {
-  bars.forEach(({ item, fill, share }, k) => {
-    item.classList.toggle("best", k === best);
-    fill.style.transform = `scaleX(${probs[k]})`;
-    share.textContent = best < 0 ? "" : percent(probs[k]);
-  });
-  if (bars.length <= MOST_BARS) return;
-  const order = [...bars.keys()].sort((a, b) => probs[b] - probs[a]);
-  const shown = order.slice(0, MOST_BARS).map((k) => bars[k].item);
-  element("bars").replaceChildren(...shown);
-}
-
-function percent(prob) {
-  return `${(100 * prob).toFixed(1)} %`;
-}
-
-// Paint 784 grey levels, 0 paper to 255 ink, as ink on paper.
-function paint(canvas, base64) {
-  const levels = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+// Paint 784 numbers, 0 paper to 1 ink, as ink on paper.
+function paint(canvas, image) {
   const pixels = new ImageData(28, 28);
-  levels.forEach((level, i) => {
-    pixels.data.fill(255 - level, 4 * i, 4 * i + 3);
+  image.forEach((level, i) => {
+    pixels.data.fill(255 - Math.round(255 * level), 4 * i, 4 * i + 3);
     pixels.data[4 * i + 3] = 255;
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
@@ -190,20 +160,48 @@ function make(tag, className, ...children) {
 }
 
 function makeBar(name) {
-  const [fill, share] = [make("div", "fill"), make("span", "percent")];
-  const item = make("li", "", make("span", "label", name), make("div", "track", fill), share);
-  return { item, fill, share };
+  const [fill, mark, share] = [make("div", "fill"), make("div", "mark"), make("span", "percent")];
+  const item = make("li", "", make("span", "label", name), make("div", "track", fill, mark), share);
+  return { item, fill, mark, share };
+}
+
+// A network's card: the first one is in the page, another is a copy of it.
+function makeRun(facts, k) {
+  const card = k ? document.querySelector(".answer").cloneNode(true) : element("answer");
+  if (k) [card, ...card.querySelectorAll("[id]")].forEach((each) => each.removeAttribute("id"));
+  if (k) [...document.querySelectorAll(".answer")].at(-1).after(card);
+  const known = facts.test_acc === null ? "" : `, right on ${percent(facts.test_acc)} of the test`;
+  card.querySelector(".network").textContent = `${facts.run}, epoch ${facts.epoch}${known}`;
+  const bars = facts.class_names.map(makeBar);
+  card.querySelector(".bars").replaceChildren(...bars.map(({ item }) => item));
+  return { ...facts, card, bars };
 }
 
 async function start() {
-  const facts = await (await fetch("network")).json();
-  classNames = facts.class_names;
-  bars = classNames.map(makeBar);
-  element("bars").replaceChildren(...bars.map(({ item }) => item));
-  element("network").textContent = `${facts.run}, epoch ${facts.epoch}, trained on ${facts.data}`;
-  element("nearest").textContent =
-    `Of ${facts.num_images.toLocaleString("en")}, those that the network finds most alike.`;
+  const first = await source.facts(0);
+  const all = [first];
+  while (all.length < first.num_runs) all.push(await source.facts(all.length));
+  document.title = `${first.title}: mnist_lab`;
+  element("title").textContent = first.title;
+  element("data").textContent = `trained on ${first.data}`;
+  runs = all.map(makeRun);
+  document.body.classList.toggle("two", runs.length > 1);
+  element("nearest").closest("section").hidden = !first.num_images;
   clearPaper();
+  element("clear").addEventListener("click", clearPaper);
+  element("back").addEventListener("click", () => redraw(strokes.slice(0, -1)));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") clearPaper();
+    if (event.key === "Backspace" && !event.target.matches("input")) redraw(strokes.slice(0, -1));
+  });
+  for (const [k, run] of runs.entries()) {
+    const told = await source.inside(k);
+    Object.assign(run, told.reason ? told : { layers: unpackNetwork(told) });
+  }
+  startInside();
 }
 
-start().catch(() => say(NO_ANSWER));
+start().catch((error) => {
+  console.error(error);
+  say(NO_ANSWER);
+});
