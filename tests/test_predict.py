@@ -79,7 +79,8 @@ def test_answers_to_files(
     names = [str(path) for path in photos]
     predict_command([str(run), "--format", "csv", *names])  # options may stand anywhere
     text = capsys.readouterr().out
-    columns = ["file", "prediction", *(f"p{k}" for k in range(10)), "name", "label", "error"]
+    columns = ["file", "prediction", *(f"p{k}" for k in range(10))]
+    columns += ["unsure", "name", "label", "error"]
     assert text.splitlines()[0] == ",".join(columns)
     rows = csv_rows(text)
     assert [row["file"] for row in rows] == names

@@ -23,7 +23,7 @@ from mnist_lab.evaluation.answers import Progress
 from mnist_lab.evaluation.neighbours import layer_inputs
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.run.predictions import UNREADABLE
-from mnist_lab.run.stored import StoredRun
+from mnist_lab.run.stored import RunData, StoredRun
 from mnist_lab.ui.files import read_bytes, write_atomically
 
 SHARE = 0.01  # of validation digits that are to be unsure
@@ -109,7 +109,7 @@ def load_unsure(
     run: StoredRun,
     model: Classifier,
     *,
-    data: MNISTDataModule | None = None,
+    data: RunData | None = None,
     progress: Progress | None = None,
 ) -> Unsure:
     """Read what is stored of a run or, where nothing holds for these weights, choose and store it.
@@ -117,7 +117,7 @@ def load_unsure(
     A directory that cannot be written costs a few seconds each time, and nothing else.
 
     Args:
-        data: the run's own images, where they were read already.
+        data: the run's own images, where they were found already.
 
     Raises:
         Refused: nothing is stored, and the run's images are not to be had; none is downloaded.
@@ -126,8 +126,8 @@ def load_unsure(
     identity = f"{METHOD} {weights_sha256(model)}"
     unsure = read_unsure(path, model, identity=identity)
     if unsure is None:
-        images = data or run.data(["data.download=false"]).load()
-        unsure = Unsure.chosen(model, images, progress=progress)
+        found = data or run.data(["data.download=false"])
+        unsure = Unsure.chosen(model, found.load(), progress=progress)
         with contextlib.suppress(OSError):
             write_unsure(path, unsure, identity=identity)
     return unsure

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import UInt8
 
 from mnist_lab.prediction.prediction import Prediction
 from mnist_lab.run.stored import RunData, StoredRun
 from mnist_lab.ui.console import progress_bar
 from mnist_lab.ui.errors import Refused
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mnist_lab.models.classifier import Classifier
 
 MAX_SHOWN = 20  # pictures in one figure
 
@@ -65,6 +73,7 @@ def ask(
     images = torch.from_numpy(np.stack([each.image for each in asked])).unsqueeze(1)  # type: ignore[misc]
     for each, logs in zip(asked, log_probs(model, images), strict=True):
         each.probs = np.exp(logs)
+    tell_unsure(run, model, asked, images, data=data)
     if data is None or not num_neighbours:
         return
     from mnist_lab.evaluation.neighbours import TrainingImages, features
@@ -77,3 +86,23 @@ def ask(
         each.neighbours = []
     for each, neighbours in zip(asked, found, strict=True):
         each.neighbours = neighbours
+
+
+def tell_unsure(
+    run: StoredRun,
+    model: Classifier,
+    asked: Sequence[Prediction],
+    images: UInt8[Tensor, "n 1 28 28"],
+    *,
+    data: RunData | None,
+) -> None:
+    """Fill in where the network is unsure, unless that cannot be told: then a line says why."""
+    from mnist_lab.evaluation.unsure import load_unsure
+
+    try:
+        unsure = load_unsure(run, model, data=data)
+    except Refused as error:
+        print(f"Whether the network is unsure cannot be told: {error}", file=sys.stderr)
+        return
+    for each, is_unsure in zip(asked, unsure(images).tolist(), strict=True):
+        each.unsure = is_unsure

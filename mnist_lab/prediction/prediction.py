@@ -32,6 +32,7 @@ class Prediction:
         image: uint8 (28, 28), 0 paper, 255 ink: what the network sees.
         label: where it is known.
         probs: float64 (classes,), once a network was asked.
+        unsure: the network had better say so; None where that cannot be told.
         neighbours: the nearest training images, where they were asked for.
     """
 
@@ -41,6 +42,7 @@ class Prediction:
     label: int | None = None
     error: str | None = None
     probs: np.ndarray | None = None
+    unsure: bool | None = None
     neighbours: list[Neighbour] | None = None
 
     @classmethod
@@ -79,6 +81,7 @@ class Prediction:
             "file": self.name,
             "prediction": self.answer,
             **{f"p{k}": p for k, p in enumerate(probs)},
+            "unsure": self.unsure,
             "name": None if self.answer is None else class_names[self.answer],
             "label": self.label,
             "error": self.error,
@@ -91,8 +94,10 @@ class Prediction:
         return row
 
     def words(self, class_names: Sequence[str]) -> str:
-        """Such as `3, p=0.87, is 2`."""
+        """Such as `3, p=0.87, unsure, is 2`."""
         assert self.probs is not None
         assert self.answer is not None
-        text = f"{class_names[self.answer]}, p={self.probs.max():.2f}"
+        text = (
+            f"{class_names[self.answer]}, p={self.probs.max():.2f}{', unsure' * bool(self.unsure)}"
+        )
         return text if self.label is None else f"{text}, is {class_names[self.label]}"

@@ -15,6 +15,7 @@ from mnist_lab.ui.console import plain_table, screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import csv_table
 
+UNSURE = {True: "unsure", False: "", None: "-"}  # in a table
 MARK = {"Software": "mnist-predict"}  # in a figure's PNG, which may then be replaced
 
 
@@ -83,7 +84,7 @@ def as_json(predictions: Sequence[Prediction], class_names: Sequence[str]) -> st
 def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> Table:
     """A row for each picture that was predicted; probabilities below 0.005 are a dot."""
     labelled = any(each.label is not None for each in predictions)
-    table = plain_table("picture", "prediction", *(["actual"] if labelled else []))
+    table = plain_table("picture", "prediction", "unsure", *(["actual"] if labelled else []))
     few = len(class_names) <= WIDEST
     for k in range(len(class_names) if few else NUM_BEST):
         table.add_column(str(k) if few else f"{k + 1}.", justify="right", no_wrap=True)
@@ -93,6 +94,7 @@ def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> T
             table.add_row(
                 each.name,
                 class_names[each.answer],
+                UNSURE[each.unsure],
                 *([actual] if labelled else []),
                 *(
                     ("" if few else f"{class_names[k]} ") + (f"{p:.2f}" if p >= 0.005 else "·")
