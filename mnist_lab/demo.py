@@ -16,6 +16,8 @@ examples:
   mnist-demo RUN_DIR --port 9000                        0 takes a free port
   mnist-demo RUN_DIR data.root=/path/to/data            where the training images are now
 
+A good network for drawings: mnist-train experiment=handwriting.
+
 Open the address that it prints. The probabilities, the 28x28 that the network saw and the nearest
 training images follow the pen; where and how large the digit is drawn does not matter. The page is
 for this machine alone: it is served on 127.0.0.1 and loads nothing from elsewhere. Ctrl-C ends it.

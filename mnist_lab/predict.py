@@ -21,6 +21,9 @@ examples:
   mnist-predict RUN_DIR --random 10 --seed 3            ten of them drawn at random
   mnist-predict RUN_DIR photo.jpg --neighbours 8        and the training images it finds most alike
 
+For pictures of your own digits: mnist-train experiment=handwriting. The column `unsure` tells where
+what the network sees is unlike what it learned from.
+
 PNG, JPEG, BMP, TIFF and WebP; dark on light or light on dark. The ink is found and brought into the
 form of MNIST's own digits, so the pictures suit runs on MNIST. A file that cannot be read gets a
 line with the reason, the others are predicted, and the exit code is 1.
