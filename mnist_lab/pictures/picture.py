@@ -27,7 +27,7 @@ TIFF = (b"II", b"MM")  # how a file begins
 TIFF_TILE_SIZE = (322, 323)
 STRIPS = (273, 279, 324, 325)  # TIFF tags: where strips and tiles lie, and how long they are
 
-Grey = Float32[np.ndarray, "_ _"]  # any height and width
+from mnist_lab.pictures.grey import Grey
 
 
 class PictureError(ValueError):

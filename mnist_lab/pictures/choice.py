@@ -1,0 +1,169 @@
+"""Which components of a picture are digits, and which go together."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from mnist_lab.pictures.components import Component, Labels, Line
+from mnist_lab.pictures.grey import Grey
+from mnist_lab.pictures.ink import Mask
+from mnist_lab.pictures.picture import PictureError
+
+SMALLEST = 0.012  # of the picture's long side; anything less is a speck
+RELATIVE = 0.45  # of the highest candidate's height; anything less is a caption or a speck
+MOST = 40  # more of about one size are grain
+
+
+class CutOff(PictureError):
+    """All that there is leaves the picture."""
+
+
+def chosen_among(
+    components: list[Component], labels: Labels, darkness: Grey, *, margin: int
+) -> list[Component]:
+    """Choose digits, from left to right in lines from top to bottom.
+
+    Args:
+        margin: of paper that was added to the picture, where all ink touched its border.
+
+    Raises:
+        CutOff: all that could be digits touch the border.
+        PictureError: nothing is a digit.
+    """
+    long_side = max(labels.shape) - 2 * margin
+    large = [c for c in components if c.size >= max(4, SMALLEST * long_side)]
+    frames, large = _without_frames(large, labels)
+    inner = [c for c in large if not c.contact]
+    if not inner:
+        if large and not margin:
+            raise CutOff("cut off at the border of the picture")
+        raise PictureError("no ink found")
+    groups = _joined(_without_lines(inner, labels))
+    highest = max((c.height for c in groups), default=0)
+    groups = [c for c in groups if c.height >= RELATIVE * highest]
+    if len(groups) > MOST:
+        raise PictureError("no ink found")
+    digits = [c for c in groups if not _is_shade(c, labels, darkness)]
+    if not digits:
+        raise PictureError("no ink found")
+    return _in_lines(digits)
+
+
+def _without_frames(
+    components: list[Component], labels: Labels
+) -> tuple[list[Component], list[Component]]:
+    """Tell frames from the rest; where one takes up much of the picture, what is outside goes."""
+    frames = []
+    rest = components
+    for frame in components:
+        large = frame.height * frame.width > 0.4 * labels.size
+        inside = [
+            c
+            for c in rest
+            if c is not frame
+            and _lies_in(c, frame)
+            and (large or c.size > 0.3 * min(frame.height, frame.width))
+            and _encloses(frame, c, labels)
+        ]
+        if inside:
+            frames.append(frame)
+            rest = inside if large else [c for c in rest if c is not frame]
+    return frames, rest
+
+
+def _lies_in(inner: Component, outer: Component) -> bool:
+    return (
+        outer.top <= inner.top
+        and inner.bottom <= outer.bottom
+        and outer.left <= inner.left
+        and inner.right <= outer.right
+    )
+
+
+def _encloses(frame: Component, inner: Component, labels: Labels) -> bool:
+    """Whether its ink lies beyond all four sides of the other, and not within them."""
+    ink = frame.mask(labels)
+    top, left = inner.top - frame.top, inner.left - frame.left
+    bottom, right = top + inner.height, left + inner.width
+    sides = (
+        ink[:top, left:right],
+        ink[bottom:, left:right],
+        ink[top:bottom, :left],
+        ink[top:bottom, right:],
+    )
+    return all(side.any() for side in sides) and ink[top:bottom, left:right].mean() < 0.03
+
+
+def _without_lines(components: list[Component], labels: Labels) -> list[Component]:
+    """Leave out level lines that are no part of a digit, and bars much broader than any pen."""
+    lines = {id(c): Line.of(c.mask(labels)) for c in components}
+    others = [c for c in components if not _is_level(lines[id(c)])]
+    kept = []
+    for c in components:
+        line = lines[id(c)]
+        if _is_level(line) and others and not any(_is_flag(c, other) for other in others):
+            continue
+        kept.append(c)
+    return kept
+
+
+def _is_level(line: Line) -> bool:
+    return line.is_straight and line.angle < 25
+
+
+def _is_flag(line: Component, other: Component) -> bool:
+    """The bar of a 5 or 7 that does not quite reach the rest: at its top, not longer."""
+    rows, columns = line.gaps(other)
+    at_top = line.bottom < other.top + 0.4 * other.height
+    return at_top and max(rows, columns) < 0.15 * other.size and line.width < 1.2 * other.height
+
+
+def _joined(components: list[Component]) -> list[Component]:
+    """Put together what is one digit: pieces of which a small one is near a large one."""
+    groups: list[Component] = []
+    for c in sorted(components, key=lambda c: -c.mass):
+        for k, group in enumerate(groups):
+            if _belongs(c, group):
+                groups[k] = group.joined(c)
+                break
+        else:
+            groups.append(c)
+    return groups
+
+
+def _belongs(part: Component, group: Component) -> bool:
+    rows, columns = part.gaps(group)
+    size = group.size
+    if rows < 0 and columns < 0:
+        return rows * columns > 0.5 * part.height * part.width
+    if columns < -0.5 * min(part.width, group.width):  # one above the other
+        return rows < (0.2 if part.mass < 0.35 * group.mass else 0.1) * size
+    small = part.height < 0.5 * group.height and part.mass < 0.5 * group.mass
+    return max(rows, columns) < (0.12 if small else 0.03) * size
+
+
+def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
+    """Tell shadows from digits, even blurred ones: they fade away slowly."""
+    size = component.size
+    around = size // 4 + 4
+    top, left = max(0, component.top - around), max(0, component.left - around)
+    window = np.s_[top : component.bottom + around, left : component.right + around]
+    part: Mask = np.isin(labels[window], component.numbers)
+    distance = ndimage.distance_transform_edt(~part) - max(2, size / 8)
+    ring = (distance >= 0) & (distance < 1.5) & (labels[window] == 0)
+    faded = np.percentile(darkness[window][ring], 75) if ring.any() else 0
+    return bool(faded > 0.15 * np.median(darkness[window][part]))
+
+
+def _in_lines(digits: list[Component]) -> list[Component]:
+    lines: list[list[Component]] = []
+    for digit in sorted(digits, key=lambda c: c.top + c.bottom):
+        middle = (digit.top + digit.bottom) / 2
+        for line in lines:
+            if any(c.top < middle < c.bottom for c in line):
+                line.append(digit)
+                break
+        else:
+            lines.append([digit])
+    return [c for line in lines for c in sorted(line, key=lambda c: c.left)]

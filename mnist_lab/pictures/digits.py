@@ -1,0 +1,173 @@
+"""The digits in a picture, each with its place in it and as the 28x28 image that MNIST would hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from scipy import ndimage
+
+from mnist_lab.pictures.choice import CutOff, chosen_among
+from mnist_lab.pictures.components import Component, Labels, components_of
+from mnist_lab.pictures.grey import Grey, interpolated, levels
+from mnist_lab.pictures.ink import SIGNAL_TO_NOISE, Ink, Mask, Strokes
+from mnist_lab.pictures.normalisation import as_mnist
+from mnist_lab.pictures.paper import Ground
+from mnist_lab.pictures.picture import PictureError
+from mnist_lab.pictures.ruling import without_rules
+
+FIND_SIZE = 1024  # pixels of the long side on which digits are looked for
+CUT_SIZE = 192  # and of a digit that is cut out
+MIN_SIDE = 4  # pixels of a picture
+MIN_DIGIT = 8  # pixels of a digit's long side in the picture
+WIDEST = 1.4  # widths of a height; what is wider is more than one digit
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One digit of a picture.
+
+    Attributes:
+        image: 0 paper to 255 ink, as MNIST's.
+        box: left, top, width, height in pixels of the picture.
+        touching: so wide that it is two or more which run into each other.
+    """
+
+    image: UInt8[np.ndarray, "28 28"]
+    box: tuple[int, int, int, int]
+    touching: bool = False
+
+
+def find_digits(picture: Shaped[np.ndarray, "height width"]) -> list[Digit]:
+    """Find the digits in a picture, from left to right in lines from top to bottom.
+
+    Paper on a table is found and laid flat first. Sought is ink on it, in a copy of `FIND_SIZE`;
+    what surrounds or underlines ink, runs through the picture, is much smaller than the largest
+    candidate or leaves the picture is no digit. Each digit is then cut from the picture itself.
+
+    Args:
+        picture: integers in the range of their type, or floats in 0..1 or 0..255; any polarity.
+
+    Raises:
+        PictureError: why there is none.
+    """
+    light = levels(picture)
+    if min(light.shape) < MIN_SIDE:
+        raise PictureError("too narrow for a digit")
+    ground = Ground.of(light)
+    page = _Page.of(ground)
+    return [page.digit(each) for each in page.chosen]
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A ground looked at in `FIND_SIZE`.
+
+    Attributes:
+        ruled: lines were taken out of its darkness.
+        margin: pixels of paper that were added around it.
+    """
+
+    ground: Ground
+    strokes: Strokes
+    ink: Ink
+    labels: Labels
+    chosen: list[Component]
+    ruled: bool
+    margin: int
+
+    @classmethod
+    def of(cls, ground: Ground) -> _Page:
+        light = ground.look(FIND_SIZE)
+        if max(light.shape) > 56:  # grain of paper and sensor
+            light = ndimage.gaussian_filter(light, max(light.shape) / 2000)
+        try:
+            return cls._of(ground, light, margin=0)
+        except CutOff:
+            margin = max(4, max(light.shape) // 4)
+            dark = Strokes.of(light).are_light
+            paper = float(np.percentile(light, 10 if dark else 90))
+            light = np.pad(light, margin, constant_values=paper)
+            return cls._of(ground, light, margin=margin)
+
+    @classmethod
+    def _of(cls, ground: Ground, light: Grey, *, margin: int) -> _Page:
+        strokes = Strokes.of(light)
+        ink = Ink.of(light, strokes)
+        cleared = without_rules(ink.darkness) if max(light.shape) > 112 and not margin else None
+        ruled = cleared is not None and cleared is not ink.darkness
+        if ruled:
+            assert cleared is not None
+            ink = Ink(cleared, ink.level, ink.noise)
+        if ink.level < SIGNAL_TO_NOISE * ink.grain:
+            raise PictureError("no ink found")
+        dark = _dark(ink)
+        components, labels = components_of(dark, ink.darkness)
+        chosen = chosen_among(components, labels, ink.darkness, margin=margin)
+        return cls(ground, strokes, ink, labels, chosen, ruled, margin)
+
+    def digit(self, component: Component) -> Digit:
+        look = max(self.labels.shape) - 2 * self.margin
+        scale = max(self.ground.shape) / look
+        box = tuple(
+            scale * n
+            for n in (
+                component.left - self.margin,
+                component.top - self.margin,
+                component.width,
+                component.height,
+            )
+        )
+        if scale * component.size < MIN_DIGIT:
+            raise PictureError(f"too small: {scale * component.size:.0f} pixels; crop it")
+        image = as_mnist(self._ink_of(component, scale))
+        touching = component.width > WIDEST * component.height
+        return Digit(image, self.ground.box_in_picture(box), touching)
+
+    def _ink_of(self, component: Component, scale: float) -> Grey:
+        """The digit's ink and a rim around it."""
+        finer = min(scale, CUT_SIZE / component.size)
+        reach = 2 + round(self.strokes.reach) + component.size // 2
+        if finer < 1.3 or self.ruled or self.margin:
+            softness = 1 + component.size // 100
+            own = np.isin(self.labels, component.numbers)
+            rows = slice(max(0, component.top - 9), component.bottom + 9)
+            columns = slice(max(0, component.left - 9), component.right + 9)
+            near = Ink(self.ink.darkness[rows, columns], self.ink.level, self.ink.noise)
+            return near.of_digit(own[rows, columns], softness=softness)
+        top, left = max(0, component.top - reach), max(0, component.left - reach)
+        bottom = min(self.labels.shape[0], component.bottom + reach)
+        right = min(self.labels.shape[1], component.right + reach)
+        size = round(finer * max(bottom - top, right - left))
+        light = self.ground.look(
+            size, box=(scale * left, scale * top, scale * (right - left), scale * (bottom - top))
+        )
+        clear = interpolated(self.strokes.clearness, self.labels.shape)[top:bottom, left:right]
+        strokes = Strokes(self.strokes.are_light, finer * self.strokes.reach, clear)
+        ink = Ink.of(light, strokes)
+        labels = self.labels[top:bottom, left:right]
+        own = np.isin(labels, component.numbers)
+        nearer = ndimage.distance_transform_edt(~own)
+        others = (labels > 0) & ~own
+        if others.any():
+            nearer = nearer - ndimage.distance_transform_edt(~others)
+        mine = interpolated((-nearer).astype(np.float32), light.shape) > 0 if others.any() else True
+        near = (
+            interpolated(ndimage.binary_dilation(own, iterations=2).astype(np.float32), light.shape)
+            > 0.3
+        )
+        dark = _dark(ink) & near & mine
+        if not dark.any():
+            raise PictureError("no ink found")
+        return ink.of_digit(dark, softness=1 + round(component.size * finer) // 100)
+
+
+def _dark(ink: Ink) -> Mask:
+    """Where there is ink: darker than 0.45 of its own piece's level."""
+    dark = ink.darkness > max(4 * ink.grain, 0.25 * ink.level)
+    labels, count = ndimage.label(dark, np.ones((3, 3), bool))
+    mass = np.bincount(labels.ravel(), ink.darkness.ravel(), count + 1)
+    squares = np.bincount(labels.ravel(), np.square(ink.darkness).ravel(), count + 1)
+    own = squares / np.maximum(mass, 1e-9)
+    return dark & (ink.darkness > 0.45 * own[labels])
