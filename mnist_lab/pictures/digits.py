@@ -16,12 +16,13 @@ from mnist_lab.pictures.normalisation import as_mnist
 from mnist_lab.pictures.paper import Ground
 from mnist_lab.pictures.picture import PictureError
 from mnist_lab.pictures.ruling import without_rules
+from mnist_lab.pictures.touching import are_joined
 
 FIND_SIZE = 1024  # pixels of the long side on which digits are looked for
 CUT_SIZE = 192  # and of a digit that is cut out
+RULED_SIZE = 112  # pixels of the long side; in smaller pictures a stroke may be as long as a line
 MIN_SIDE = 4  # pixels of a picture
 MIN_DIGIT = 8  # pixels of a digit's long side in the picture
-WIDEST = 1.4  # widths of a height; what is wider is more than one digit
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,30 @@ class _Page:
             return cls._of(ground, light, margin=margin)
 
     @classmethod
-    def _of(cls, ground: Ground, light: Grey, *, margin: int) -> _Page:
+    def _of(cls, ground: Ground, light: Grey, *, margin: int, again: bool = False) -> _Page:
         strokes = Strokes.of(light)
         ink = Ink.of(light, strokes)
-        cleared = without_rules(ink.darkness) if max(light.shape) > 112 and not margin else None
-        ruled = cleared is not None and cleared is not ink.darkness
-        if ruled:
-            assert cleared is not None
-            ink = Ink(cleared, ink.level, ink.noise)
+        rules = np.zeros(light.shape, bool)
+        if max(light.shape) > RULED_SIZE and not margin:
+            positive = 1 - light if strokes.are_light else light
+            cleared, rules = without_rules(positive, ink.darkness)
+            if rules.any():
+                light = 1 - cleared if strokes.are_light else cleared
+                strokes = Strokes.of(light)
+                ink = Ink.of(light, strokes)
         if ink.level < SIGNAL_TO_NOISE * ink.grain:
             raise PictureError("no ink found")
         dark = _dark(ink)
         components, labels = components_of(dark, ink.darkness)
-        chosen = chosen_among(components, labels, ink.darkness, margin=margin)
-        return cls(ground, strokes, ink, labels, chosen, ruled, margin)
+        chosen, frames = chosen_among(components, labels, ink.darkness, rules=rules, margin=margin)
+        if frames and not again:  # by their breadth that of the digit's strokes was misjudged
+            numbers = [number for frame in frames for number in frame.numbers]
+            framed = ndimage.binary_dilation(np.isin(labels, numbers), iterations=2)
+            nearest = ndimage.distance_transform_edt(
+                framed, return_distances=False, return_indices=True
+            )
+            return cls._of(ground, light[tuple(nearest)], margin=margin, again=True)
+        return cls(ground, strokes, ink, labels, chosen, bool(rules.any()), margin)
 
     def digit(self, component: Component) -> Digit:
         look = max(self.labels.shape) - 2 * self.margin
@@ -122,7 +133,7 @@ class _Page:
         if scale * component.size < MIN_DIGIT:
             raise PictureError(f"too small: {scale * component.size:.0f} pixels; crop it")
         image = as_mnist(self._ink_of(component, scale))
-        touching = component.width > WIDEST * component.height
+        touching = are_joined(component.mask(self.labels))
         return Digit(image, self.ground.box_in_picture(box), touching)
 
     def _ink_of(self, component: Component, scale: float) -> Grey:
