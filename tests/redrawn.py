@@ -168,10 +168,10 @@ def chalk_board(images, rng):
     shape = canvas.shape
     dust = cloud(shape, rng, 0.2 * max(shape)).clip(-1, 2) + 0.7 * cloud(shape, rng, 6, 90)
     dust += 0.7 * cloud(shape, rng, 120, 12) * cloud(shape, rng, 0.3 * max(shape)).clip(0, 1)
-    board = rng.uniform(0.16, 0.3) + rng.uniform(0.02, 0.055) * dust.clip(-1.5, 3)
+    board = rng.uniform(0.16, 0.3) + rng.uniform(0.02, 0.1) * dust.clip(-1.5, 3)
     board += 0.012 * cloud(shape, rng, 2)
-    chalk = canvas * (0.8 + 0.25 * cloud(shape, rng, 2.5)).clip(0.15, 1)
-    scene = board * (1 - chalk) + rng.uniform(0.7, 0.92) * chalk
+    chalk = canvas * (0.75 + 0.3 * cloud(shape, rng, 2.5)).clip(0.1, 1)
+    scene = board * (1 - chalk) + rng.uniform(0.6, 0.92) * chalk
     if rng.random() < 0.4:
         bar = round(rng.uniform(0.03, 0.07) * min(shape))
         wood = rng.uniform(0.4, 0.6) + 0.03 * cloud(shape, rng, 3, 60)
@@ -197,22 +197,22 @@ def crumpled(images, rng):
     seeds = rng.uniform(0, 1, (count, 2)) * small
     distances = np.stack([np.hypot(rows - y, columns - x) for y, x in seeds])
     nearest = distances.argmin(0)
-    slopes = rng.normal(0, 0.05, (count, 2)) / (max(small) / 5)
+    slopes = rng.normal(0, rng.uniform(0.04, 0.12), (count, 2)) / (max(small) / 5)
     dy, dx = rows - seeds[nearest][..., 0], columns - seeds[nearest][..., 1]
     facets = (
-        rng.uniform(0.8, 1, count)[nearest]
+        rng.uniform(rng.uniform(0.65, 0.85), 1, count)[nearest]
         + slopes[nearest][..., 0] * dy
         + slopes[nearest][..., 1] * dx
     )
     two = np.partition(distances, 1, axis=0)
-    crease = np.exp(-(((two[1] - two[0]) / 2) ** 2)) * rng.uniform(-0.12, 0.1, count)[nearest]
+    crease = np.exp(-(((two[1] - two[0]) / 2) ** 2)) * rng.uniform(-0.2, 0.12, count)[nearest]
     light = resized(ndimage.gaussian_filter(facets + crease, 0.7), shape)
     across, down = np.meshgrid(np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0]))
     angle = rng.uniform(0, 2 * np.pi)
     edge = across * np.cos(angle) + down * np.sin(angle) + 0.1 * np.sin(
         3 * (across - down)
     ) > rng.uniform(-0.4, 0.6)
-    shadow = 1 - rng.uniform(0.25, 0.5) * ndimage.gaussian_filter(
+    shadow = 1 - rng.uniform(0.3, 0.6) * ndimage.gaussian_filter(
         edge.astype(np.float32), rng.uniform(1, 4)
     )
     scene = on_paper(canvas, rng, strength=0.15) * light.clip(0.5, 1.1) * shadow
@@ -243,8 +243,8 @@ def squared_dark(images, rng):
         else pen(images[0], tall, tall * rng.uniform(0.05, 0.1))
     )
     box = anywhere(canvas, ink, rng)
-    width = max(1, tall * rng.uniform(0.008, 0.02))
-    lines = ruling(canvas, rng, tall * rng.uniform(0.15, 0.5), width, squares=True)
+    width = max(1, tall * rng.uniform(0.008, 0.03))
+    lines = ruling(canvas, rng, tall * rng.uniform(0.12, 0.6), width, squares=True)
     return photographed(
         on_paper(np.maximum(canvas, lines * rng.uniform(0.7, 1)), rng, black=(0.2, 0.5)), rng
     ), [box]
@@ -510,7 +510,18 @@ def two_rows(images, rng):
 
 def touching(images, rng):
     """Two that run into each other."""
-    return several(images, rng, [2], (-0.12, -0.06))
+    tall = rng.uniform(60, 200)
+    left, right = (ink_of(image, tall * rng.uniform(0.9, 1.1), rng) for image in images[:2])
+    canvas = np.zeros([int(n) for n in (tall * 2, tall * 4)], np.float32)
+    box = put(canvas, left, tall * 0.5, tall)
+    x = tall + left.shape[1]
+    while True:  # until their ink meets
+        other = np.zeros_like(canvas)
+        second = put(other, right, tall * rng.uniform(0.45, 0.55), x)
+        if (other * canvas).sum() > 3 + tall / 40:
+            break
+        x -= 1
+    return photo_or_scan(np.maximum(canvas, other), rng), [box, second]
 
 
 # --- no digits ---

@@ -13,6 +13,10 @@ from mnist_lab.pictures.picture import PictureError
 SMALLEST = 0.012  # of the picture's long side; anything less is a speck
 RELATIVE = 0.45  # of the highest candidate's height; anything less is a caption or a speck
 BLOT = 0.45  # of its size: what has broader strokes is none; of 20,000 digits of MNIST none has
+LONGER = 1.6  # than all others: a straight bar of that length is no 1 beside them
+SHADOW = 0.55  # as dark as shadows become
+SOFT = 0.012  # of the picture's long side: how wide their edges are at least
+EDGE = 0.07  # of a sheet's long side: straight lines within it are no digits
 MOST = 40  # more of about one size are grain
 
 
@@ -21,12 +25,19 @@ class CutOff(PictureError):
 
 
 def chosen_among(
-    components: list[Component], labels: Labels, darkness: Grey, *, rules: Mask, margin: int
+    components: list[Component],
+    labels: Labels,
+    darkness: Grey,
+    *,
+    rules: Mask,
+    margin: int,
+    is_sheet: bool,
 ) -> tuple[list[Component], list[Component]]:
     """Choose digits, from left to right in lines from top to bottom; and the frames around them.
 
     Args:
         rules: where lines through the whole picture were.
+        is_sheet: the borders of the picture are those of a sheet.
         margin: of paper that was added to the picture, where all ink touched its border.
 
     Raises:
@@ -41,7 +52,7 @@ def chosen_among(
         if large and not margin:
             raise CutOff("cut off at the border of the picture")
         raise PictureError("no ink found")
-    groups = _joined(_without_lines(inner, labels, rules))
+    groups = _joined(_without_lines(inner, labels, rules, edge=EDGE * long_side * is_sheet))
     groups = [c for c in groups if not _is_shade(c, labels, darkness)]
     highest = max((c.height for c in groups), default=0)
     groups = [c for c in groups if c.height >= RELATIVE * highest]
@@ -103,22 +114,33 @@ def _encloses(frame: Component, inner: Component, labels: Labels) -> bool:
     return all(side.any() for side in sides) and ink[top:bottom, left:right].mean() < 0.03
 
 
-def _without_lines(components: list[Component], labels: Labels, rules: Mask) -> list[Component]:
+def _without_lines(
+    components: list[Component], labels: Labels, rules: Mask, *, edge: float
+) -> list[Component]:
     """Leave out level lines that are no part of a digit, and those between two rules."""
     lines = {id(c): Line.of(c.mask(labels)) for c in components}
     others = [c for c in components if not _is_level(lines[id(c)])]
-    pens = [lines[id(c)].stroke for c in others if not lines[id(c)].is_straight]
+    longest = max((c.size for c in others if not lines[id(c)].is_straight), default=None)
     kept = []
     for c in components:
         line = lines[id(c)]
-        if line.is_straight and pens and line.stroke > 2 * max(pens):  # a pen, not its stroke
+        if line.is_straight and _is_along(c, labels, edge):
+            continue
+        if line.is_straight and longest and line.length > LONGER * longest:  # a pen on the paper
             continue
         if _is_level(line) and others and not any(_is_flag(c, other) for other in others):
             continue
-        if line.is_straight and _is_between(c, rules):
+        if line.is_straight and not 6 < line.angle < 84 and _is_between(c, rules):
             continue
         kept.append(c)
     return kept
+
+
+def _is_along(bar: Component, labels: Labels, edge: float) -> bool:
+    """Whether it lies along the border of a sheet, as its shadow does or a pen may."""
+    height, width = labels.shape
+    near = (bar.bottom, bar.right, height - bar.top, width - bar.left)
+    return min(near) < edge
 
 
 def _is_between(bar: Component, rules: Mask) -> bool:
@@ -184,6 +206,12 @@ def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
     ring = (distance >= 0) & (distance < 1.5) & (labels[window] == 0)
     faded = np.percentile(darkness[window][ring], 75) if ring.any() else 0
     if faded > 0.15 * np.median(darkness[window][part]):
+        return True
+    rim = part & ~ndimage.binary_erosion(part)
+    slope = ndimage.gaussian_gradient_magnitude(darkness[window], 1)[rim]
+    level = float(np.median(darkness[window][part]))
+    softness = level / max(float(np.median(slope)), 1e-6)  # pixels from paper to ink
+    if level < SHADOW and softness > max(SOFT * max(labels.shape), 0.05 * size):
         return True
     inside = ndimage.distance_transform_edt(np.pad(part, 1))
     return bool(4 * inside[inside > 0].mean() > BLOT * size)

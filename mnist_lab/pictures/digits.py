@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from scipy import ndimage
 
+from mnist_lab.pictures.boxes import without_boxes
 from mnist_lab.pictures.choice import CutOff, chosen_among
 from mnist_lab.pictures.components import Component, Labels, components_of
 from mnist_lab.pictures.grey import Grey, interpolated, levels
@@ -108,7 +109,20 @@ class _Page:
             raise PictureError("no ink found")
         dark = _dark(ink)
         components, labels = components_of(dark, ink.darkness)
-        chosen, frames = chosen_among(components, labels, ink.darkness, rules=rules, margin=margin)
+        freed = without_boxes(dark, components, labels)
+        boxed = bool((freed != dark).any())
+        if boxed:
+            darkness = np.where(freed == dark, ink.darkness, 0).astype(np.float32)
+            ink = Ink(darkness, ink.level, ink.noise)
+            components, labels = components_of(freed, darkness)
+        chosen, frames = chosen_among(
+            components,
+            labels,
+            ink.darkness,
+            rules=rules,
+            margin=margin,
+            is_sheet=ground.corners is not None,
+        )
         if frames and not again:  # by their breadth that of the digit's strokes was misjudged
             numbers = [number for frame in frames for number in frame.numbers]
             framed = ndimage.binary_dilation(np.isin(labels, numbers), iterations=2)
@@ -116,7 +130,7 @@ class _Page:
                 framed, return_distances=False, return_indices=True
             )
             return cls._of(ground, light[tuple(nearest)], margin=margin, again=True)
-        return cls(ground, strokes, ink, labels, chosen, bool(rules.any()), margin)
+        return cls(ground, strokes, ink, labels, chosen, boxed or bool(rules.any()), margin)
 
     def digit(self, component: Component) -> Digit:
         look = max(self.labels.shape) - 2 * self.margin
