@@ -30,42 +30,48 @@ def chosen_among(
     darkness: Grey,
     *,
     rules: Mask,
-    margin: int,
+    margins: tuple[int, int],
     is_sheet: bool,
+    are_light: bool,
 ) -> tuple[list[Component], list[Component]]:
     """Choose digits, from left to right in lines from top to bottom; and the frames around them.
 
     Args:
         rules: where lines through the whole picture were.
         is_sheet: the borders of the picture are those of a sheet.
-        margin: of paper that was added to the picture, where all ink touched its border.
+        are_light: ink is; then it cannot be shadow.
+        margins: rows and columns of paper that were added on each side of the picture.
 
     Raises:
         CutOff: all that could be digits touch the border.
         PictureError: nothing is a digit.
     """
-    long_side = max(labels.shape) - 2 * margin
+    long_side = max(n - 2 * margin for n, margin in zip(labels.shape, margins, strict=True))
     large = [c for c in components if c.size >= max(4, SMALLEST * long_side)]
     frames, large = _without_frames(large, labels)
     inner = [c for c in large if not c.contact]
     if not inner:
-        if large and not margin:
+        if large and not all(margins):
             raise CutOff("cut off at the border of the picture")
         raise PictureError("no ink found")
     groups = _joined(_without_lines(inner, labels, rules, edge=EDGE * long_side * is_sheet))
-    groups = [c for c in groups if not _is_shade(c, labels, darkness)]
+    groups = [
+        c
+        for c in groups
+        if not (_is_blot(c, labels) or (not are_light and _is_shade(c, labels, darkness)))
+    ]
     highest = max((c.height for c in groups), default=0)
     groups = [c for c in groups if c.height >= RELATIVE * highest]
     if not groups or len(groups) > MOST:
         raise PictureError("no ink found")
-    if margin and not any(_fills(c, labels, margin) for c in groups):
+    if all(margins) and not any(_fills(c, labels, margins) for c in groups):
         raise PictureError("cut off at the border of the picture; it must show all of a digit")
     return _in_lines(groups), frames
 
 
-def _fills(component: Component, labels: Labels, margin: int) -> bool:
+def _fills(component: Component, labels: Labels, margins: tuple[int, int]) -> bool:
     """Whether a picture without a margin is cut to a digit, rather than cuts it off."""
-    height, width = (side - 2 * margin for side in labels.shape)
+    height, width = (n - 2 * margin for n, margin in zip(labels.shape, margins, strict=True))
     return component.height > 0.85 * height and component.width > 0.85 * width
 
 
@@ -120,13 +126,14 @@ def _without_lines(
     """Leave out level lines that are no part of a digit, and those between two rules."""
     lines = {id(c): Line.of(c.mask(labels)) for c in components}
     others = [c for c in components if not _is_level(lines[id(c)])]
-    longest = max((c.size for c in others if not lines[id(c)].is_straight), default=None)
+    sizes = [c.size for c in others if not lines[id(c)].is_straight]
     kept = []
     for c in components:
         line = lines[id(c)]
         if line.is_straight and _is_along(c, labels, edge):
             continue
-        if line.is_straight and longest and line.length > LONGER * longest:  # a pen on the paper
+        longest = max((n for n in sizes if n > 0.2 * line.length), default=c.size)
+        if line.is_straight and line.length > LONGER * longest:  # a pen on the paper
             continue
         if _is_level(line) and others and not any(_is_flag(c, other) for other in others):
             continue
@@ -196,25 +203,32 @@ def _belongs(part: Component, group: Component) -> bool:
 
 
 def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
-    """Tell shadows from digits, even blurred ones: they fade away slowly, or are no strokes."""
+    """Tell shadows from digits, even blurred ones: they fade away slowly."""
     size = component.size
-    around = size // 4 + 4
+    around = size // 4 + 6
     top, left = max(0, component.top - around), max(0, component.left - around)
     window = np.s_[top : component.bottom + around, left : component.right + around]
     part: Mask = np.isin(labels[window], component.numbers)
-    distance = ndimage.distance_transform_edt(~part) - max(2, size / 8)
-    ring = (distance >= 0) & (distance < 1.5) & (labels[window] == 0)
-    faded = np.percentile(darkness[window][ring], 75) if ring.any() else 0
-    if faded > 0.15 * np.median(darkness[window][part]):
+    distance = ndimage.distance_transform_edt(~part)
+    paper = labels[window] == 0
+    near, far = (
+        float(np.percentile(darkness[window][ring], 75)) if ring.any() else 0.0
+        for start in (max(2, size / 8), max(4, size / 4))
+        for ring in [paper & (distance >= start) & (distance < start + 1.5)]
+    )
+    level = float(np.median(darkness[window][part]))
+    if near - max(far, 0) > 0.15 * level:
         return True
     rim = part & ~ndimage.binary_erosion(part)
     slope = ndimage.gaussian_gradient_magnitude(darkness[window], 1)[rim]
-    level = float(np.median(darkness[window][part]))
     softness = level / max(float(np.median(slope)), 1e-6)  # pixels from paper to ink
-    if level < SHADOW and softness > max(SOFT * max(labels.shape), 0.05 * size):
-        return True
-    inside = ndimage.distance_transform_edt(np.pad(part, 1))
-    return bool(4 * inside[inside > 0].mean() > BLOT * size)
+    return level < SHADOW and softness > max(SOFT * max(labels.shape), 0.05 * size)
+
+
+def _is_blot(component: Component, labels: Labels) -> bool:
+    """Tell spots and fingers from digits: they are no strokes."""
+    inside = ndimage.distance_transform_edt(component.mask(labels, margin=1))
+    return bool(4 * inside[inside > 0].mean() > BLOT * component.size)
 
 
 def _in_lines(digits: list[Component]) -> list[Component]:

@@ -12,7 +12,7 @@ from mnist_lab.pictures.boxes import without_boxes
 from mnist_lab.pictures.choice import CutOff, chosen_among
 from mnist_lab.pictures.components import Component, Labels, components_of
 from mnist_lab.pictures.grey import Grey, interpolated, levels
-from mnist_lab.pictures.ink import SIGNAL_TO_NOISE, Ink, Mask, Strokes
+from mnist_lab.pictures.ink import SIGNAL_TO_NOISE, Ink, Mask, Strokes, darkness_of
 from mnist_lab.pictures.normalisation import as_mnist
 from mnist_lab.pictures.paper import Ground
 from mnist_lab.pictures.picture import PictureError
@@ -68,7 +68,7 @@ class _Page:
 
     Attributes:
         ruled: lines were taken out of its darkness.
-        margin: pixels of paper that were added around it.
+        margins: rows and columns of paper that were added on each side.
     """
 
     ground: Ground
@@ -77,30 +77,34 @@ class _Page:
     labels: Labels
     chosen: list[Component]
     ruled: bool
-    margin: int
+    margins: tuple[int, int]
 
     @classmethod
     def of(cls, ground: Ground) -> _Page:
         light = ground.look(FIND_SIZE)
         if max(light.shape) > 56:  # grain of paper and sensor
             light = ndimage.gaussian_filter(light, max(light.shape) / 2000)
+        short = (max(light.shape) // 3 - min(light.shape)) // 2
+        height, width = light.shape
+        narrow = (max(0, short * (height < width)), max(0, short * (width < height)))
         try:
-            return cls._of(ground, light, margin=0)
+            return cls._of(ground, _with_margins(light, narrow), narrow)
         except CutOff:
-            margin = max(4, max(light.shape) // 4)
-            dark = Strokes.of(light).are_light
-            paper = float(np.percentile(light, 10 if dark else 90))
-            light = np.pad(light, margin, constant_values=paper)
-            return cls._of(ground, light, margin=margin)
+            wide = (max(4, max(light.shape) // 4),) * 2
+            value = float(np.percentile(light, 10 if Strokes.of(light).are_light else 90))
+            return cls._of(ground, _with_margins(light, wide, value), wide)
 
     @classmethod
-    def _of(cls, ground: Ground, light: Grey, *, margin: int, again: bool = False) -> _Page:
+    def _of(
+        cls, ground: Ground, light: Grey, margins: tuple[int, int], *, framed: Mask | None = None
+    ) -> _Page:
         strokes = Strokes.of(light)
         ink = Ink.of(light, strokes)
         rules = np.zeros(light.shape, bool)
-        if max(light.shape) > RULED_SIZE and not margin:
+        if max(light.shape) > RULED_SIZE and not all(margins):
             positive = 1 - light if strokes.are_light else light
-            cleared, rules = without_rules(positive, ink.darkness)
+            reach = max(strokes.reach, 0.2 * min(light.shape))  # of digits on them, too
+            cleared, rules = without_rules(positive, darkness_of(positive, reach=reach))
             if rules.any():
                 light = 1 - cleared if strokes.are_light else cleared
                 strokes = Strokes.of(light)
@@ -119,27 +123,32 @@ class _Page:
             components,
             labels,
             ink.darkness,
-            rules=rules,
-            margin=margin,
+            rules=rules if framed is None else rules | framed,
+            margins=margins,
             is_sheet=ground.corners is not None,
+            are_light=strokes.are_light,
         )
-        if frames and not again:  # by their breadth that of the digit's strokes was misjudged
+        if frames and framed is None:  # by their breadth that of the digit's strokes was misjudged
             numbers = [number for frame in frames for number in frame.numbers]
-            framed = ndimage.binary_dilation(np.isin(labels, numbers), iterations=2)
+            framed = ndimage.binary_dilation(
+                np.isin(labels, numbers), iterations=max(2, max(labels.shape) // 200)
+            )
             nearest = ndimage.distance_transform_edt(
                 framed, return_distances=False, return_indices=True
             )
-            return cls._of(ground, light[tuple(nearest)], margin=margin, again=True)
-        return cls(ground, strokes, ink, labels, chosen, boxed or bool(rules.any()), margin)
+            return cls._of(ground, light[tuple(nearest)], margins, framed=framed)
+        return cls(ground, strokes, ink, labels, chosen, boxed or bool(rules.any()), margins)
 
     def digit(self, component: Component) -> Digit:
-        look = max(self.labels.shape) - 2 * self.margin
-        scale = max(self.ground.shape) / look
+        rows, columns = self.margins
+        scale = max(self.ground.shape) / max(
+            self.labels.shape[0] - 2 * rows, self.labels.shape[1] - 2 * columns
+        )
         box = tuple(
             scale * n
             for n in (
-                component.left - self.margin,
-                component.top - self.margin,
+                component.left - columns,
+                component.top - rows,
                 component.width,
                 component.height,
             )
@@ -154,7 +163,7 @@ class _Page:
         """The digit's ink and a rim around it."""
         finer = min(scale, CUT_SIZE / component.size)
         reach = 2 + round(self.strokes.reach) + component.size // 2
-        if finer < 1.3 or self.ruled or self.margin:
+        if finer < 1.3 or self.ruled or any(self.margins):
             softness = 1 + component.size // 100
             own = np.isin(self.labels, component.numbers)
             rows = slice(max(0, component.top - 9), component.bottom + 9)
@@ -188,9 +197,17 @@ class _Page:
         return ink.of_digit(dark, softness=1 + round(component.size * finer) // 100)
 
 
+def _with_margins(light: Grey, margins: tuple[int, int], value: float | None = None) -> Grey:
+    """Rows and columns more on each side: of a value, or as those at the border."""
+    sides = [(margin, margin) for margin in margins]
+    if value is None:
+        return np.pad(light, sides, mode="edge")
+    return np.pad(light, sides, constant_values=value)
+
+
 def _dark(ink: Ink) -> Mask:
     """Where there is ink: darker than 0.45 of its own piece's level."""
-    dark = ink.darkness > max(4 * ink.grain, 0.25 * ink.level)
+    dark = ink.darkness > max(4 * ink.grain, 0.35 * ink.level)
     labels, count = ndimage.label(dark, np.ones((3, 3), bool))
     mass = np.bincount(labels.ravel(), ink.darkness.ravel(), count + 1)
     squares = np.bincount(labels.ravel(), np.square(ink.darkness).ravel(), count + 1)

@@ -13,6 +13,7 @@ from mnist_lab.pictures.grey import Grey, interpolated, shrunk
 COARSE_SIZE = 64  # pixels of the long side on which the first of several looks is taken
 FINE_SIZE = 512  # and the last one
 REACHES = (0.01, 0.02, 0.03, 0.04, 0.055, 0.075, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5, 0.7)
+BROAD = 25  # pixels; strokes are at most two thirds of their reach
 SIGNAL_TO_NOISE = 6  # normal noise exceeds that once in 10^9 pixels
 
 Mask = Bool[np.ndarray, "_ _"]
@@ -98,7 +99,10 @@ class Ink:
 
     @classmethod
     def of(cls, light: Grey, strokes: Strokes) -> Self:
-        darkness = darkness_of(1 - light if strokes.are_light else light, reach=strokes.reach)
+        light = 1 - light if strokes.are_light else light
+        if strokes.reach > BROAD:  # what is much finer than strokes is grain, dust or chalk
+            light = ndimage.gaussian_filter(light, strokes.reach / BROAD)
+        darkness = darkness_of(light, reach=strokes.reach)
         clearest = interpolated(strokes.clearness, darkness.shape) * darkness.clip(0)
         level = float((clearest * darkness).sum() / max(clearest.sum(), 1e-12))
         paper = darkness[darkness <= 0.5 * level]

@@ -27,6 +27,8 @@ def as_mnist(ink: Grey) -> UInt8[np.ndarray, "28 28"]:
     `MIN_STROKE`, or scaling would leave them faint.
     """
     ink = _cropped(ink, 0.02)
+    if max(ink.shape) <= BOX + 4 and _is_pencils(ink):
+        ink = ink.repeat(4, 0).repeat(4, 1)
     if max(ink.shape) > BOX + 4:
         ink = _cropped(_bilevel(ink), 0.3)
     digit = scaled(ink, BOX)
@@ -52,10 +54,23 @@ def _bilevel(ink: Grey) -> Grey:
     unit = max(ink.shape) / BOX  # pixels that will be one pixel
     ink = (0.5 + (np.pad(ink, int(2 * unit)) - 0.5) * min(unit, 4)).clip(0, 1)
     inked = ink > 0.5
-    # The distance to the edge is a quarter of the width, on average over a stroke.
-    width = 4 * float(ndimage.distance_transform_edt(inked)[inked].mean())
+    width = _breadth(ink)
     if width >= MIN_STROKE * unit:
         return ink
     widening = (MIN_STROKE * unit - width) / 2
     outside = ndimage.distance_transform_edt(~inked)
     return np.asarray((1 + widening - outside).clip(0, 1), np.float32)
+
+
+def _breadth(ink: Grey) -> float:
+    """Of its strokes, in pixels: the distance to the edge is a quarter of it, on average."""
+    inked = ink > 0.5
+    return 4 * float(ndimage.distance_transform_edt(inked)[inked].mean()) if inked.any() else 0.0
+
+
+def _is_pencils(ink: Grey) -> bool:
+    """Whether it has lines of one pixel, without the grey edges of MNIST's thin strokes."""
+    inked = ink > 0.1
+    grey = inked & (ink < 0.9)
+    broad = ndimage.binary_erosion(inked, np.ones((2, 2), bool))
+    return bool(grey.sum() < 0.1 * inked.sum() and broad.sum() < 0.15 * inked.sum())

@@ -5,9 +5,9 @@ import numpy as np
 from mnist_lab.pictures.ink import Mask
 
 SLANTS = (-0.3, 0.0, 0.3, 0.6)  # columns a row, to the right as it goes up
-NARROWEST = 0.7  # of its height: less is one digit
+NARROWEST = 0.95  # of its height: less is one digit
 EDGE = 0.2  # of its width on each side, where no seam is sought
-HIGH = 0.75  # of its height: both halves are at least as high
+HIGH = 0.85  # of its height: both halves are at least as high
 NECK = 0.4  # of its height, at most, is where they touch
 
 
