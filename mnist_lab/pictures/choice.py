@@ -17,7 +17,14 @@ LONGER = 1.6  # than all others: a straight bar of that length is no 1 beside th
 SHADOW = 0.55  # as dark as shadows become
 SOFT = 0.012  # of the picture's long side: how wide their edges are at least
 EDGE = 0.07  # of a sheet's long side: straight lines within it are no digits
+FEW_SPECKS = 8  # about as large as the largest may be parts of a digit, more are grain
 MOST = 40  # more of about one size are grain
+
+
+TOO_SMALL = "too small: the picture shows it too small; crop it to the digit"
+NOTHING = "no ink found: nothing of a digit's size"
+SHADOW_ONLY = "no ink found: only shadow"
+CUT_OFF = "cut off at the border; the picture must show the whole digit"
 
 
 class CutOff(PictureError):
@@ -48,24 +55,30 @@ def chosen_among(
     """
     long_side = max(n - 2 * margin for n, margin in zip(labels.shape, margins, strict=True))
     large = [c for c in components if c.size >= max(4, SMALLEST * long_side)]
+    if not large:
+        most = max((c.size for c in components), default=0)
+        few = (
+            sum(2 * c.size >= most for c in components) <= FEW_SPECKS
+            and 1 < most < 4 * SMALLEST * long_side
+        )
+        raise PictureError(TOO_SMALL if few and components else NOTHING)
     frames, large = _without_frames(large, labels)
     inner = [c for c in large if not c.contact]
     if not inner:
-        if large and not all(margins):
-            raise CutOff("cut off at the border of the picture")
-        raise PictureError("no ink found")
+        if not all(margins):
+            raise CutOff(CUT_OFF)
+        raise PictureError(NOTHING)
+    inner = [c for c in inner if not _is_blot(c, labels)]
     groups = _joined(_without_lines(inner, labels, rules, edge=EDGE * long_side * is_sheet))
-    groups = [
-        c
-        for c in groups
-        if not (_is_blot(c, labels) or (not are_light and _is_shade(c, labels, darkness)))
-    ]
     highest = max((c.height for c in groups), default=0)
     groups = [c for c in groups if c.height >= RELATIVE * highest]
     if not groups or len(groups) > MOST:
-        raise PictureError("no ink found")
+        raise PictureError(NOTHING)
+    groups = [c for c in groups if are_light or not _is_shade(c, labels, darkness)]
+    if not groups:
+        raise PictureError(SHADOW_ONLY)
     if all(margins) and not any(_fills(c, labels, margins) for c in groups):
-        raise PictureError("cut off at the border of the picture; it must show all of a digit")
+        raise PictureError(CUT_OFF)
     return _in_lines(groups), frames
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -40,6 +40,11 @@ class Digit:
     box: tuple[int, int, int, int]
     touching: bool = False
 
+    def scaled(self, factor: float) -> Digit:
+        """The same in a picture that is larger by a factor."""
+        left, top, width, height = (round(factor * n) for n in self.box)
+        return replace(self, box=(left, top, width, height))
+
 
 def find_digits(picture: Shaped[np.ndarray, "height width"]) -> list[Digit]:
     """Find the digits in a picture, from left to right in lines from top to bottom.
@@ -60,6 +65,11 @@ def find_digits(picture: Shaped[np.ndarray, "height width"]) -> list[Digit]:
     ground = Ground.of(light)
     page = _Page.of(ground)
     return [page.digit(each) for each in page.chosen]
+
+
+def to_mnist(picture: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    """The largest of a picture's digits, as MNIST's images were made: `find_digits`."""
+    return max(find_digits(picture), key=lambda digit: max(digit.box[2:])).image
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ class _Page:
                 strokes = Strokes.of(light)
                 ink = Ink.of(light, strokes)
         if ink.level < SIGNAL_TO_NOISE * ink.grain:
-            raise PictureError("no ink found")
+            raise PictureError("no ink found: no contrast")
         dark = _dark(ink)
         components, labels = components_of(dark, ink.darkness)
         freed = without_boxes(dark, components, labels)
@@ -154,7 +164,9 @@ class _Page:
             )
         )
         if scale * component.size < MIN_DIGIT:
-            raise PictureError(f"too small: {scale * component.size:.0f} pixels; crop it")
+            raise PictureError(
+                f"too small: {scale * component.size:.0f} pixels; take it from closer"
+            )
         image = as_mnist(self._ink_of(component, scale))
         touching = are_joined(component.mask(self.labels))
         return Digit(image, self.ground.box_in_picture(box), touching)
@@ -193,7 +205,7 @@ class _Page:
         )
         dark = _dark(ink) & near & mine
         if not dark.any():
-            raise PictureError("no ink found")
+            raise PictureError("no ink found: no contrast")
         return ink.of_digit(dark, softness=1 + round(component.size * finer) // 100)
 
 
