@@ -19,7 +19,7 @@ from tiny_run import train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
 from mnist_lab.data.splits import Splits
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 from mnist_lab.pictures.picture import load_picture
 from mnist_lab.predict import predict_command
 from mnist_lab.prediction.asking import ask, read_pictures

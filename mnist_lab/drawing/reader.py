@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.evaluation.neighbours import TrainingImages, features
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 
 SIDE = 140  # pixels a side of a drawing as the page sends it: 5 for each of MNIST's
 NUM_NEIGHBOURS = 8
