@@ -19,7 +19,7 @@ from tiny_run import train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
 from mnist_lab.data.splits import Splits
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 from mnist_lab.pictures.picture import load_picture
 from mnist_lab.predict import predict_command
 from mnist_lab.prediction.asking import ask, read_pictures
@@ -79,7 +79,8 @@ def test_answers_to_files(
     names = [str(path) for path in photos]
     predict_command([str(run), "--format", "csv", *names])  # options may stand anywhere
     text = capsys.readouterr().out
-    columns = ["file", "prediction", *(f"p{k}" for k in range(10)), "name", "label", "error"]
+    columns = ["file", "prediction", *(f"p{k}" for k in range(10))]
+    columns += ["unsure", "name", "label", "error"]
     assert text.splitlines()[0] == ",".join(columns)
     rows = csv_rows(text)
     assert [row["file"] for row in rows] == names
