@@ -1,4 +1,4 @@
-"""The digits in a picture, each with its place in it and as the 28x28 image that MNIST would hold."""
+"""The digits in a picture: where they are, and the 28x28 images that MNIST would hold of them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class _Page:
                 light = 1 - cleared if strokes.are_light else cleared
                 strokes = Strokes.of(light)
                 ink = Ink.of(light, strokes)
-        if ink.level < SIGNAL_TO_NOISE * ink.grain:
+        if ink.level < SIGNAL_TO_NOISE * ink.grain * (2 if all(margins) else 1):
             raise PictureError("no ink found: no contrast")
         dark = _dark(ink)
         components, labels = components_of(dark, ink.darkness)

@@ -140,7 +140,7 @@ def _sheet(light: Grey) -> Ground | None:
     logs = ndimage.grey_closing(np.log(coarse + 0.03), (3, 3))
     down, across = (float(np.median(np.diff(logs, axis=axis))) for axis in (0, 1))
     rows, columns = np.indices(logs.shape)
-    logs = logs - down * rows - across * columns
+    logs = (logs - down * rows - across * columns).astype(np.float32)
     best, best_score = None, 0.0
     for threshold in np.linspace(*np.percentile(logs, (3, 97)), 18):
         labels, count = ndimage.label(ndimage.binary_opening(logs > threshold))
