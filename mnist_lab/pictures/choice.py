@@ -86,7 +86,7 @@ def chosen_among(
 def _fills(component: Component, labels: Labels, margins: tuple[int, int]) -> bool:
     """Whether a picture without a margin is cut to a digit, rather than cuts it off."""
     height, width = (n - 2 * margin for n, margin in zip(labels.shape, margins, strict=True))
-    return max(component.height / height, component.width / width) > FILLED
+    return bool(max(component.height / height, component.width / width) > FILLED)
 
 
 def _without_frames(
@@ -162,7 +162,7 @@ def _is_along(bar: Component, labels: Labels, edge: float) -> bool:
     """Whether it lies along the border of a sheet, as its shadow does or a pen may."""
     height, width = labels.shape
     near = (bar.bottom, bar.right, height - bar.top, width - bar.left)
-    return min(near) < edge
+    return bool(min(near) < edge)
 
 
 def _is_between(bar: Component, rules: Mask) -> bool:

@@ -104,7 +104,8 @@ def _opened(data: bytes) -> Image.Image:
             raise PictureError(
                 "a HEIC picture; pip install pillow-heif reads it, or save it as JPEG"
             ) from None
-        return HeifImagePlugin.HeifImageFile(io.BytesIO(data))
+        heic: Image.Image = HeifImagePlugin.HeifImageFile(io.BytesIO(data))
+        return heic
     return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
