@@ -28,7 +28,7 @@ what the network sees is unlike what it learned from.
 PNG, JPEG, BMP, TIFF, WebP, GIF and, with pillow-heif, HEIC; dark on light or light on dark. The
 sheet, the digits on it and their ink are found and brought into the form of MNIST's own digits, so
 the pictures suit runs on MNIST. Each digit gets a row, from left to right and top to bottom. A file
-in which none is found gets a line with the reason, the others are predicted, and the exit code is 1.
+without any gets a line with the reason, the others are predicted, and the exit code is 1.
 """
 
 MAX_NEIGHBOURS = 50

@@ -12,7 +12,7 @@ from mnist_lab.pictures.picture import PictureError
 
 SMALLEST = 0.012  # of the picture's long side; anything less is a speck
 RELATIVE = 0.45  # of the highest candidate's height; anything less is a caption or a speck
-BLOT = 0.45  # of its size: what has broader strokes is none; of 20,000 digits of MNIST none has
+BLOT = 0.5  # of its size: what has broader strokes is none; of 20,000 digits of MNIST none has
 LONGER = 1.6  # than all others: a straight bar of that length is no 1 beside them
 SHADOW = 0.55  # as dark as shadows become
 SOFT = 0.012  # of the picture's long side: how wide their edges are at least
@@ -21,6 +21,7 @@ FEW_SPECKS = 8  # about as large as the largest may be parts of a digit, more ar
 MOST = 40  # more of about one size are grain
 
 
+FILLED = 0.6  # of the picture: a digit of MNIST fills 20 of 28 pixels and may touch the border
 TOO_SMALL = "too small: the picture shows it too small; crop it to the digit"
 NOTHING = "no ink found: nothing of a digit's size"
 SHADOW_ONLY = "no ink found: only shadow"
@@ -85,7 +86,7 @@ def chosen_among(
 def _fills(component: Component, labels: Labels, margins: tuple[int, int]) -> bool:
     """Whether a picture without a margin is cut to a digit, rather than cuts it off."""
     height, width = (n - 2 * margin for n, margin in zip(labels.shape, margins, strict=True))
-    return component.height > 0.85 * height and component.width > 0.85 * width
+    return bool(max(component.height / height, component.width / width) > FILLED)
 
 
 def _without_frames(
@@ -130,7 +131,8 @@ def _encloses(frame: Component, inner: Component, labels: Labels) -> bool:
         ink[top:bottom, :left],
         ink[top:bottom, right:],
     )
-    return all(side.any() for side in sides) and ink[top:bottom, left:right].mean() < 0.03
+    hollow = float(ink[top:bottom, left:right].mean()) < 0.03
+    return all(bool(side.any()) for side in sides) and hollow
 
 
 def _without_lines(
@@ -160,7 +162,7 @@ def _is_along(bar: Component, labels: Labels, edge: float) -> bool:
     """Whether it lies along the border of a sheet, as its shadow does or a pen may."""
     height, width = labels.shape
     near = (bar.bottom, bar.right, height - bar.top, width - bar.left)
-    return min(near) < edge
+    return bool(min(near) < edge)
 
 
 def _is_between(bar: Component, rules: Mask) -> bool:
@@ -235,7 +237,7 @@ def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
     rim = part & ~ndimage.binary_erosion(part)
     slope = ndimage.gaussian_gradient_magnitude(darkness[window], 1)[rim]
     softness = level / max(float(np.median(slope)), 1e-6)  # pixels from paper to ink
-    return level < SHADOW and softness > max(SOFT * max(labels.shape), 0.05 * size)
+    return level < SHADOW and softness > max(SOFT * max(labels.shape), 0.05 * size, 8)
 
 
 def _is_blot(component: Component, labels: Labels) -> bool:

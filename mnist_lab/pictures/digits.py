@@ -1,4 +1,4 @@
-"""The digits in a picture, each with its place in it and as the 28x28 image that MNIST would hold."""
+"""The digits in a picture: where they are, and the 28x28 images that MNIST would hold of them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class _Page:
                 light = 1 - cleared if strokes.are_light else cleared
                 strokes = Strokes.of(light)
                 ink = Ink.of(light, strokes)
-        if ink.level < SIGNAL_TO_NOISE * ink.grain:
+        if ink.level < SIGNAL_TO_NOISE * ink.grain * (2 if all(margins) else 1):
             raise PictureError("no ink found: no contrast")
         dark = _dark(ink)
         components, labels = components_of(dark, ink.darkness)
@@ -199,11 +199,8 @@ class _Page:
         if others.any():
             nearer = nearer - ndimage.distance_transform_edt(~others)
         mine = interpolated((-nearer).astype(np.float32), light.shape) > 0 if others.any() else True
-        near = (
-            interpolated(ndimage.binary_dilation(own, iterations=2).astype(np.float32), light.shape)
-            > 0.3
-        )
-        dark = _dark(ink) & near & mine
+        grown = ndimage.binary_dilation(own, iterations=2).astype(np.float32)
+        dark = _dark(ink) & (interpolated(grown, light.shape) > 0.3) & mine
         if not dark.any():
             raise PictureError("no ink found: no contrast")
         return ink.of_digit(dark, softness=1 + round(component.size * finer) // 100)
@@ -224,4 +221,4 @@ def _dark(ink: Ink) -> Mask:
     mass = np.bincount(labels.ravel(), ink.darkness.ravel(), count + 1)
     squares = np.bincount(labels.ravel(), np.square(ink.darkness).ravel(), count + 1)
     own = squares / np.maximum(mass, 1e-9)
-    return dark & (ink.darkness > 0.45 * own[labels])
+    return np.asarray(dark & (ink.darkness > 0.45 * own[labels]))

@@ -55,7 +55,7 @@ class Strokes:
 
 @dataclass(frozen=True)
 class _Look:
-    """Attributes: log brightness, its difference of Gaussians, how clear light, dark strokes are."""
+    """Log brightness, its difference of Gaussians, how clear light and dark strokes are."""
 
     logs: Grey
     excess: Grey
@@ -73,7 +73,7 @@ class _Look:
         return cls(logs, excess, float(for_light.mean()), float(for_dark.mean()))
 
     def width(self, are_light: bool) -> tuple[int, Grey]:
-        """The narrowest square that fits into no clear stroke, since wider ones find little more."""
+        """The narrowest square that fits into no clear stroke: wider ones find little more."""
         logs, excess = (-self.logs, -self.excess) if are_light else (self.logs, self.excess)
         clearness = (-excess).clip(0) ** 3
         short_side = min(logs.shape)

@@ -140,9 +140,10 @@ def _sheet(light: Grey) -> Ground | None:
     logs = ndimage.grey_closing(np.log(coarse + 0.03), (3, 3))
     down, across = (float(np.median(np.diff(logs, axis=axis))) for axis in (0, 1))
     rows, columns = np.indices(logs.shape)
-    logs = logs - down * rows - across * columns
+    logs = (logs - down * rows - across * columns).astype(np.float32)
     best, best_score = None, 0.0
-    for threshold in np.linspace(*np.percentile(logs, (3, 97)), 18):
+    low, high = np.percentile(logs, (3, 97)).tolist()
+    for threshold in np.linspace(low, high, 18):
         labels, count = ndimage.label(ndimage.binary_opening(logs > threshold))
         areas = np.bincount(labels.ravel())[1:]
         if not count or areas.max() < MIN_AREA * logs.size:
@@ -164,7 +165,7 @@ def _sheet(light: Grey) -> Ground | None:
 
 
 def _filled(corners: Corners, shape: tuple[int, ...]) -> Mask:
-    image = Image.new("1", shape[::-1])
+    image = Image.new("1", (shape[1], shape[0]))
     ImageDraw.Draw(image).polygon([tuple(c) for c in corners], fill=1)
     return np.asarray(image)
 
@@ -198,7 +199,7 @@ def _quadrilateral(region: Mask) -> Corners | None:
     sides = np.linalg.norm(hull - np.roll(hull, -1, 0), axis=1)
     if sides.min() < 0.3 * sides.max():
         return None
-    return np.roll(hull, -int(hull.sum(1).argmin()), 0)
+    return np.asarray(np.roll(hull, -int(hull.sum(1).argmin()), 0))
 
 
 def _on_border(

@@ -58,7 +58,7 @@ def load_picture(path: Path) -> Grey:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a PNG, JPEG, BMP, TIFF, WebP, GIF or (with pillow-heif) HEIC; of several frames the first.
+    """Read PNG, JPEG, BMP, TIFF, WebP, GIF, with pillow-heif HEIC; of several frames the first.
 
     Turned upright by its EXIF orientation. Transparency shows paper or, where only the ink is
     opaque, whichever of white and black is further from the ink. Of more than `KEPT_PIXELS` so many
@@ -78,7 +78,7 @@ def read_picture(path: Path) -> Picture:
             _refuse_large(image)
             step = math.ceil(math.sqrt(image.width * image.height / KEPT_PIXELS))
             if isinstance(image, JpegImageFile):
-                image.draft(None, (-(-image.width // step), -(-image.height // step)))  # type: ignore[arg-type]
+                image.draft(image.mode, (-(-image.width // step), -(-image.height // step)))
             ImageOps.exif_transpose(image, in_place=True)
         image = _reduced(image)
         return Picture(_grey_levels(image), long_side / max(image.size))
@@ -104,7 +104,8 @@ def _opened(data: bytes) -> Image.Image:
             raise PictureError(
                 "a HEIC picture; pip install pillow-heif reads it, or save it as JPEG"
             ) from None
-        return HeifImagePlugin.HeifImageFile(io.BytesIO(data))
+        heic: Image.Image = HeifImagePlugin.HeifImageFile(io.BytesIO(data))
+        return heic
     return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
@@ -146,9 +147,7 @@ def _refuse_large(image: Image.Image) -> None:
     """Raise PictureError by what the header claims, before anything is decoded."""
     limit = MAX_JPEG_PIXELS if isinstance(image, JpegImageFile) else MAX_PIXELS
     if image.width * image.height > limit:
-        raise PictureError(
-            f"{image.width} x {image.height}, more than {limit // 10**6} megapixels; make it smaller"
-        )
+        raise PictureError(f"{image.width} x {image.height}, more than {limit // 10**6} megapixels")
     if isinstance(image, TiffImageFile):
         tile_width, tile_height = (image.tag_v2.get(tag, 0) for tag in TIFF_TILE_SIZE)
         if tile_width * tile_height > MAX_PIXELS:
