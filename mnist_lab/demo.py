@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mnist_lab.run.stored import add_runs, stored_runs
+from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
 from mnist_lab.ui.console import progress_bar
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.verb import Parser, verb, whole
+
+if TYPE_CHECKING:
+    from mnist_lab.evaluation.unsure import Unsure
+    from mnist_lab.models.classifier import Classifier
 
 EXAMPLES = """\
 examples:
@@ -16,6 +21,8 @@ examples:
   mnist-demo RUN_A RUN_B                                two networks side by side on one drawing
   mnist-demo RUN_DIR --port 9000                        0 takes a free port
   mnist-demo RUN_DIR data.root=/path/to/data            where the training images are now
+
+A good network for drawings: mnist-train experiment=handwriting.
 
 Open the address that it prints. Probabilities, nearest training images and every layer's answers
 follow the pen; where and how large a digit is drawn does not matter, and several beside each other
@@ -62,11 +69,23 @@ def demo_command(args: Sequence[str]) -> None:
             with progress_bar("training images", len(split[0])) as advance:
                 training = TrainingImages.of(model, split, progress=advance)
             facts = facts_of(run, epoch=epoch) | {"num_images": len(training.images)}
-            readers.append(Reader(model, training, facts))
+            unsure = unsure_of(run, model, images)
+            readers.append(Reader(model, training, facts, unsure))
         app = application(readers, num_bytes=SIDE * SIDE, num_pixels=NUM_PIXELS)
         port = listener.getsockname()[1]
         print(f"Draw at http://{ADDRESS}:{port}/ (Ctrl-C ends it)", flush=True)
         serve(app, listener)
+
+
+def unsure_of(run: StoredRun, model: Classifier, data: RunData) -> Unsure | None:
+    """What tells where the network is unsure; None, and a line, where that cannot be told."""
+    from mnist_lab.evaluation.unsure import load_unsure
+
+    try:
+        return load_unsure(run, model, data=data if data.own else None)
+    except Refused as error:
+        print(f"Whether the network is unsure cannot be told: {error}", file=sys.stderr)
+        return None
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ and give float32 probabilities (n, classes); the scaling is inside. Before anyth
 answer test images, and no probability may differ from the network's own by more than 1e-5.
 
 The page is mnist-demo's without its server: the network is in the file, and the browser computes
-it. It opens from disk, loads nothing, reads one digit at a time, and its layers can be broken.
+it. It opens from disk, loads nothing, and has all but the training images and what only torch can compute.
 """
 
 NUM_CHECKED = 1_000  # test images that every file answers before it is written

@@ -15,15 +15,20 @@ from mnist_lab.ui.verb import Parser, verb, whole
 
 EXAMPLES = """\
 examples:
-  mnist-predict RUN_DIR my_digit.png photo.jpg          photos or scans, one digit in each
+  mnist-predict RUN_DIR my_digit.png photo.jpg          photos or scans, of one digit or several
+  mnist-predict RUN_DIR scans/ --one                    a folder's pictures, of one digit each
   mnist-predict RUN_DIR *.png --show digits.png         a figure: picture, 28x28, probabilities
   mnist-predict RUN_DIR --index 0 7 --format json       images of the test split by number
   mnist-predict RUN_DIR --random 10 --seed 3            ten of them drawn at random
   mnist-predict RUN_DIR photo.jpg --neighbours 8        and the training images it finds most alike
 
-PNG, JPEG, BMP, TIFF and WebP; dark on light or light on dark. The ink is found and brought into the
-form of MNIST's own digits, so the pictures suit runs on MNIST. A file that cannot be read gets a
-line with the reason, the others are predicted, and the exit code is 1.
+For pictures of your own digits: mnist-train experiment=handwriting. The column `unsure` tells where
+what the network sees is unlike what it learned from.
+
+PNG, JPEG, BMP, TIFF, WebP, GIF and, with pillow-heif, HEIC; dark on light or light on dark. The
+sheet, the digits on it and their ink are found and brought into the form of MNIST's own digits, so
+the pictures suit runs on MNIST. Each digit gets a row, from left to right and top to bottom. A file
+without any gets a line with the reason, the others are predicted, and the exit code is 1.
 """
 
 MAX_NEIGHBOURS = 50
@@ -36,7 +41,7 @@ def main() -> None:
 def predict_command(args: Sequence[str]) -> None:
     parser = Parser("mnist-predict", "Ask a run's network about pictures.", examples=EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run directory")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files, folders")
     parser.add_argument(
         "--index", type=int, nargs="+", default=[], metavar="N", help="test images, from 0"
     )
@@ -57,6 +62,7 @@ def predict_command(args: Sequence[str]) -> None:
         metavar="N",
         help="show so many training images, those nearest in the network's last hidden layer",
     )
+    parser.add_argument("--one", action="store_true", help="refuse pictures of several digits")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
     add_checkpoint(parser)
     options = parser.parsed(args)
@@ -73,7 +79,7 @@ def predict_command(args: Sequence[str]) -> None:
         raise Refused(f"--seed {options.seed}: draws the images of --random; add it.")
     needs_data = wanted or options.neighbours or overrides
     data = run.data(overrides) if needs_data else None
-    predictions = read_pictures(paths)
+    predictions = read_pictures(paths, one=options.one)
     if data is not None:
         predictions += test_items(data, options.index, options.random, seed=options.seed)
     if run.caveat:
@@ -84,7 +90,8 @@ def predict_command(args: Sequence[str]) -> None:
         draw(predictions, run.class_names, options.show)
     num_failed = sum(each.error is not None for each in predictions)
     if num_failed:
-        raise Failed("pictures", f"{num_failed} of {len(predictions)} could not be predicted.")
+        num_pictures = sum(not each.digit for each in predictions)
+        raise Failed("pictures", f"{num_failed} of {num_pictures} could not be predicted.")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ def root(tmp_path, idx_folder):
     return tmp_path
 
 
+NO_HANDS = dict.fromkeys(("max_turn", "max_slant", "max_bend", "max_pen"), 0)
+
+
 def module(
     root,
     *,
@@ -57,6 +60,7 @@ def module(
     split_seed=None,
     shuffle_split=False,
     max_shift=0,
+    hands=NO_HANDS,
     **settings,
 ):
     return MNISTDataModule(
@@ -65,6 +69,7 @@ def module(
         split_seed=split_seed,
         shuffle_split=shuffle_split,
         max_shift=max_shift,
+        **hands,
         seed=seed,
         **{**PLAIN, "root": str(root), **settings},
     )
@@ -373,6 +378,25 @@ def test_only_training_images_are_shifted_anew_in_each_epoch_whatever_their_batc
     ]
     assert all(len(found) == 1 for found in moves)  # each by one move of at most 2 pixels
     assert len({found[0] for found in moves}) > 20  # of 25
+
+
+def test_only_training_images_are_redrawn_anew_in_each_epoch_whatever_their_batch(root):
+    hands = {"max_turn": 20, "max_slant": 10, "max_bend": 2, "max_pen": 1}
+    still, drawn = module(root), module(root, hands=hands)
+    for split in ("train", "val", "test"):
+        ours, theirs = (next(iter(data.eval_dataloader(split))) for data in (drawn, still))
+        assert torch.equal(ours[0], theirs[0])
+
+    def of_epoch(data, epoch, seed=0):
+        order = EpochOrder(98, batch_size=98, seed=seed).indices(epoch)
+        return images_of(epoch_of(data, epoch), labels=order)
+
+    found = of_epoch(drawn, 3)
+    assert torch.equal(found, of_epoch(module(root, hands=hands, batch_size=7), 3))
+    assert torch.equal(found, of_epoch(drawn, 3))  # and once more
+    others = of_epoch(drawn, 4), of_epoch(module(root, hands=hands, seed=1), 3, seed=1)
+    for other in (*others, of_epoch(still, 3)):
+        assert not any(torch.equal(a, b) for a, b in zip(found, other, strict=True))
 
 
 def images_of(batches, *, labels):

@@ -27,7 +27,7 @@ from processes import WATCHDOG_S, Started, Warm
 from mnist_lab.data.idx import read_split
 from mnist_lab.demo import demo_command
 from mnist_lab.drawing.reader import SIDE
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 from mnist_lab.ui.errors import Refused
 
 # The browser serves the pictures of the README, too, and is no part of the package.

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mnist_lab.data.datamodule import MNISTDataModule
 from mnist_lab.data.source import Source
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 from mnist_lab.pictures.picture import load_picture
 from mnist_lab.run.directory import read_metrics
 from mnist_lab.settings.build import build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import sys
@@ -15,6 +16,7 @@ import torch
 from processes import Warm
 from test_demo import SEVEN, SIDE, ask, chromium, image, read, serving
 
+from mnist_lab.evaluation.unsure import METHOD, load_unsure, weights_sha256, write_unsure
 from mnist_lab.run.stored import StoredRun
 
 # The browser serves the pictures of the README, too, and is no part of the package.
@@ -116,6 +118,58 @@ def test_two_networks_answer_one_drawing(page: Any, port: int) -> None:
         assert status == 200
         np.testing.assert_allclose(shown[k], json.loads(content)["probs"], atol=1e-3)
     assert np.abs(np.subtract(*shown)).max() > 1e-3
+
+
+@chromium
+def test_an_unsure_network_says_so(
+    window: Any, train_run: Callable[..., Path], tmp_path: Path, verbs: Warm
+) -> None:
+    runs = [train_run(tmp_path / name) for name in ("never", "always")]
+    for run, most in zip(runs, (9.0, -1.0), strict=True):
+        stored = StoredRun.find(run, checkpoint="last")
+        model, _ = stored.load()
+        unsure = dataclasses.replace(load_unsure(stored, model), most=most, least=0.0)
+        identity = f"{METHOD} {weights_sha256(model)}"
+        write_unsure(run / "unsure-last.npz", unsure, identity=identity)
+    remarks = "return [...document.querySelectorAll('.remark')].map((each) => each.textContent)"
+    with serving(runs[0], verbs, str(runs[1])) as (_, port):
+        window.open(f"http://127.0.0.1:{port}/")
+        window.wait_until("return views.length")
+        draw(window, SEVEN)
+        sure, unsure_words = window.run(remarks)
+        assert sure == ""
+        assert unsure_words.startswith("unsure: ")
+        window.run("document.getElementById('clear').click()")
+        assert window.run(remarks) == ["", ""]
+
+
+@chromium
+def test_a_finger_points_and_breaks_and_the_breaking_is_undone(page: Any) -> None:
+    page.resize(390, 844, touch=True)
+    try:
+        draw(page, SEVEN)
+        before = page.run(PROBS)
+        assert page.run("return document.querySelector('#mend button').disabled")
+        box = page.run(
+            "const { canvas } = views.at(-1); canvas.scrollIntoView({ block: 'center' });"
+            "const { left, top, width, height } = canvas.getBoundingClientRect();"
+            "return [left + (7.5 / 10) * width, top + height / 2, width / 10]"
+        )
+        assert box[2] > 15  # CSS pixels a unit
+        touch = [{"x": box[0], "y": box[1]}]
+        page.devtools("Input.dispatchTouchEvent", type="touchStart", touchPoints=touch)
+        page.devtools("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        page.wait_until("return isBroken()")
+        last = page.run("return views.at(-1).index")
+        assert page.run("return broken.silenced") == {str(last): [7]}
+        assert page.run("return document.getElementById('name').textContent").startswith(
+            f"{page.run('return runs[0].layers.at(-1).name')}, unit 7 for 7"
+        )
+        assert page.run(PROBS)[0] != before[0]
+        press(page, "undo")
+        assert page.run(PROBS) == before
+    finally:
+        page.resize(1000, 900)
 
 
 @chromium

@@ -19,7 +19,7 @@ from tiny_run import train_run, write_data_set
 
 from mnist_lab.data.idx import read_split
 from mnist_lab.data.splits import Splits
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 from mnist_lab.pictures.picture import load_picture
 from mnist_lab.predict import predict_command
 from mnist_lab.prediction.asking import ask, read_pictures
@@ -79,7 +79,8 @@ def test_answers_to_files(
     names = [str(path) for path in photos]
     predict_command([str(run), "--format", "csv", *names])  # options may stand anywhere
     text = capsys.readouterr().out
-    columns = ["file", "prediction", *(f"p{k}" for k in range(10)), "name", "label", "error"]
+    columns = ["file", "digit", "prediction", *(f"p{k}" for k in range(10))]
+    columns += ["unsure", "name", "label", "box", "touching", "error"]
     assert text.splitlines()[0] == ",".join(columns)
     rows = csv_rows(text)
     assert [row["file"] for row in rows] == names
@@ -91,6 +92,8 @@ def test_answers_to_files(
 
     predict_command([str(run), *names, "--format", "json"])
     same = json.loads(capsys.readouterr().out)
+    boxes = [row.pop("box") for row in same]
+    assert [" ".join(map(str, box)) for box in boxes] == [row.pop("box") for row in rows]
     assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in same] == rows
 
 
@@ -132,20 +135,50 @@ def test_pictures_that_are_none_get_a_line_each(
     (tmp_path / "esc\x1b[31m\n.png").write_text("no picture")
     unnamed = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
     bad = ["missing.png", "empty.png", "text.png", "cut.png", "blank.png", "esc\x1b[31m\n.png"]
-    paths = [str(tmp_path / name) for name in bad] + [str(tmp_path), unnamed]
-    with pytest.raises(Failed, match="8 of 10 could not be predicted"):
+    paths = [str(tmp_path / name) for name in bad] + [unnamed]
+    with pytest.raises(Failed, match="7 of 9 could not be predicted"):
         predict_command([str(run), str(good), *paths, str(photos[1]), "--format", "csv"])
     rows = csv_rows(capsys.readouterr().out)
-    assert len(rows) == 10
-    assert [row["error"] == "" for row in rows] == [True, *[False] * 8, True]
-    assert [row["prediction"] == "" for row in rows] == [False, *[True] * 8, False]
+    assert len(rows) == 9
+    assert [row["error"] == "" for row in rows] == [True, *[False] * 7, True]
+    assert [row["prediction"] == "" for row in rows] == [False, *[True] * 7, False]
     assert rows[6]["file"].endswith("esc?[31m?.png")
     assert "no ink" in rows[5]["error"]
     with pytest.raises(Failed):
         predict_command([str(run), *paths, str(good)])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 + 8  # a header, the one answer, what the numbers mean
+    assert len(lines) == 3 + 7  # a header, the one answer, what the numbers mean
     assert all(": " in line for line in lines[3:])
+
+
+def test_each_digit_gets_a_row_and_a_folder_its_pictures(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    sheet = Image.new("L", (500, 200), 250)
+    pen = ImageDraw.Draw(sheet)
+    pen.ellipse((60, 50, 120, 150), outline=20, width=10)
+    pen.line((300, 50, 290, 150), 20, 10)
+    sheet.save(folder / "10.png")
+    sheet.crop((0, 0, 200, 200)).save(folder / "9.png")
+    (folder / "notes.txt").write_text("no picture")
+    predict_command([str(run), str(folder), "--format", "csv"])
+    rows = csv_rows(capsys.readouterr().out)
+    assert [(Path(row["file"]).name, row["digit"]) for row in rows] == [
+        ("9.png", "0"),
+        ("10.png", "0"),
+        ("10.png", "1"),
+    ]
+    for row, box in zip(rows, [(60, 50, 61, 101)] * 2 + [(286, 48, 20, 105)], strict=True):
+        assert [int(n) for n in row["box"].split()] == pytest.approx(box, abs=4)
+    assert [row["touching"] for row in rows] == ["False"] * 3
+    with pytest.raises(Failed, match="1 of 2 could not"):
+        predict_command([str(run), str(folder), "--one"])
+    assert "10.png: 2 digits, and --one wants one" in capsys.readouterr().out.replace("\n", " ")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(Refused, match="no picture in this folder"):
+        predict_command([str(run), str(tmp_path / "none")])
 
 
 def test_the_figure_shows_picture_image_and_probabilities(

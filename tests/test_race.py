@@ -111,13 +111,15 @@ def test_tensorboard_tells_it_at_the_runs_that_got_no_more_seeds(undisturbed):
 
 def test_a_failed_job_is_started_afresh_and_a_diverged_setting_is_out(settings, tmp_path):
     """Which of them it is, the race tells apart: one says nothing of its setting."""
-    grid = ("optimizer=sgd", "optimizer.lr=0.05,0.051,100", "seed=0,1,2", "race=on", *POOL)
+    rates = (("0.05", "0"), ("0.051", "0"), ("100", "10"))  # the last multiplies weights by -999
+    pairs = ",".join(f"optimizer.lr:{lr}+optimizer.weight_decay:{decay}" for lr, decay in rates)
+    grid = ("optimizer=sgd", f"pair={pairs}", "seed=0,1,2", "race=on", *POOL)
     code, output = run("train", "-m", *settings, *grid, cwd=tmp_path, faults="001:raise")
     assert code == 1, output
     sweep = only_sweep(tmp_path)
     first, found = decisions(sweep), states(sweep)
-    assert first["dropped"] == {"lr=100": {"seeds": 2, "p": None}}
-    assert "lr=100: dropped after 2 seeds, a run diverged" in output
+    assert first["dropped"] == {"lr=100,weight_decay=10": {"seeds": 2, "p": None}}
+    assert "lr=100,weight_decay=10: dropped after 2 seeds, a run diverged" in output
     assert first["seeds"] == 3
     assert [found[n] for n in range(9)] == [
         *("finished", "failed", "finished"),

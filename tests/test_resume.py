@@ -34,7 +34,7 @@ def command(tiny):
     Validation is on four images, so that it is soon as good as it gets, and often again.
     """
     changes = ["data.batch_size=4", "data.val_fraction=0.01", "data.max_shift=2", "seed=1"]
-    changes += ["model.dropout=0.5"]
+    changes += ["model.dropout=0.5", "data.max_turn=20", "data.max_bend=2", "data.max_pen=1"]
     return last_of_each(*tiny, *changes, "optimizer.lr=0.005", f"trainer.max_epochs={EPOCHS}")
 
 

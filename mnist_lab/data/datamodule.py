@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from mnist_lab.data.augment import shift
+from mnist_lab.data.hands import NUM_DRAWS, Hands
 from mnist_lab.data.inspection import lacking
 from mnist_lab.data.seeding import epoch_seed
 from mnist_lab.data.source import Source
@@ -66,18 +67,25 @@ class Images(Dataset[Batch]):
     """A split in memory, on the device that will use it; indexed by a whole batch of rows.
 
     Args:
-        order: of the epochs, where images are to be moved anew in each of them.
+        order: of the epochs, where images are to be drawn or moved anew in each of them.
+        hands: how each image is drawn.
         max_shift: pixels by which each image is moved at most.
     """
 
     def __init__(
-        self, split: Split, *, order: EpochOrder | None = None, max_shift: int = 0
+        self,
+        split: Split,
+        *,
+        order: EpochOrder | None = None,
+        hands: Hands | None = None,
+        max_shift: int = 0,
     ) -> None:
         self.images, self.labels = split
         self.order = order
+        self.hands = hands
         self.max_shift = max_shift
-        self.moves_epoch = -1
-        self.moves = torch.empty(0)
+        self.drawn_epoch = -1
+        self.draws = self.moves = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,21 +94,33 @@ class Images(Dataset[Batch]):
         rows = torch.as_tensor(rows, device=self.images.device)
         # index_select: a tenth of the time that images[rows] takes
         images = self.images.index_select(0, rows)  # hop 1: uint8 (n, 1, 28, 28)
+        if self.hands or self.max_shift:
+            self._draw()
+        if self.hands:
+            images = self.hands.redrawn(images, self.draws.index_select(0, rows))
         if self.max_shift:
-            images = shift(images, self._moves().index_select(0, rows), most=self.max_shift)
+            images = shift(images, self.moves.index_select(0, rows), most=self.max_shift)
         labels = self.labels.index_select(0, rows)
         return scale(images), labels  # hop 2: float (n, 1, 28, 28); hop 3: the model
 
-    def _moves(self) -> Int64[Tensor, "n 2"]:
-        """How far each image is moved in this epoch, whatever batch it comes in."""
+    def _draw(self) -> None:
+        """Draw how each image is changed in this epoch, whatever batch it comes in."""
         assert self.order is not None
-        if self.moves_epoch != self.order.epoch:
-            self.moves_epoch = self.order.epoch
-            seed = epoch_seed(self.order.seed, self.order.epoch, "shift")
-            generator = torch.Generator().manual_seed(seed)
-            moves = torch.randint(2 * self.max_shift + 1, (len(self), 2), generator=generator)
+        if self.drawn_epoch == self.order.epoch:
+            return
+        self.drawn_epoch = self.order.epoch
+        if self.hands:
+            draws = torch.rand((len(self), NUM_DRAWS), generator=self._generator("hands"))
+            self.draws = (2 * draws - 1).to(self.images.device)
+        if self.max_shift:
+            size = (len(self), 2)
+            moves = torch.randint(2 * self.max_shift + 1, size, generator=self._generator("shift"))
             self.moves = (moves - self.max_shift).to(self.images.device)
-        return self.moves
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        assert self.order is not None
+        seed = epoch_seed(self.order.seed, self.order.epoch, purpose)
+        return torch.Generator().manual_seed(seed)
 
 
 class InOrder(SequentialSampler):
@@ -127,6 +147,8 @@ class MNISTDataModule(LightningDataModule):
 
     Args:
         max_shift: pixels by which each training image is moved at most, anew in each epoch.
+        max_turn, max_slant, max_bend, max_pen: how differently each is drawn, likewise; see
+            `Hands`.
         seed: of the run; fixes the order of the epochs and the shuffled split.
         module: the user's own, that data.module names, built.
         settings: those of the group `data` that say where the images are; see `Source`.
@@ -140,6 +162,10 @@ class MNISTDataModule(LightningDataModule):
         split_seed: int | None,
         shuffle_split: bool,
         max_shift: int,
+        max_turn: float,
+        max_slant: float,
+        max_bend: float,
+        max_pen: float,
         class_names: Sequence[str],
         seed: int,
         module: Any = None,
@@ -148,6 +174,9 @@ class MNISTDataModule(LightningDataModule):
         super().__init__()
         self.batch_size = batch_size
         self.max_shift = max_shift
+        self.hands = Hands(
+            max_turn=max_turn, max_slant=max_slant, max_bend=max_bend, max_pen=max_pen
+        )
         self.class_names = list(class_names)
         self.seed = seed
         self.source = Source.of(
@@ -204,7 +233,9 @@ class MNISTDataModule(LightningDataModule):
         if getattr(self.trainer, "overfit_batches", 0):
             return self.eval_dataloader("train", batch_size=self.batch_size)  # the same ones again
         order = EpochOrder(self.num_train, batch_size=self.batch_size, seed=self.seed)
-        images = Images(self.split("train"), order=order, max_shift=self.max_shift)
+        images = Images(
+            self.split("train"), order=order, hands=self.hands, max_shift=self.max_shift
+        )
         return loader(images, order)
 
     def eval_dataloader(self, name: str, *, batch_size: int = EVAL_BATCH_SIZE) -> DataLoader[Batch]:

@@ -61,7 +61,7 @@ def pictures_of(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    from mnist_lab.pictures.normalisation import to_mnist
+    from mnist_lab.pictures.digits import to_mnist
     from mnist_lab.pictures.picture import PictureError, load_picture
 
     try:

@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 from mnist_lab.drawing.network import UntoldError, description
 from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.evaluation.neighbours import TrainingImages, features
+from mnist_lab.evaluation.unsure import Unsure
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 
 SIDE = 140  # pixels a side of a drawing as the page sends it: 5 for each of MNIST's
 NUM_PIXELS = 784
@@ -30,11 +31,13 @@ class Reader:
     Attributes:
         facts: what the page says of it, as `facts_of`.
         training: what the network was trained on.
+        unsure: tells where the network is unsure; None where that cannot be told.
     """
 
     model: Classifier
     training: TrainingImages
     facts: dict[str, Any]
+    unsure: Unsure | None
 
     def __post_init__(self) -> None:
         try:
@@ -46,8 +49,9 @@ class Reader:
         """Answer `SIDE` x `SIDE` grey levels in rows, 0 ink to 255 paper.
 
         Returns:
-            probs, the 28x28 that the network saw, and the nearest training images; images as base64
-            of 784 grey levels, 0 paper to 255 ink.
+            probs, the 28x28 that the network saw, whether it is unsure of it (null: cannot be
+            told), and the nearest training images; images as base64 of 784 grey levels, 0 paper to
+            255 ink.
 
         Raises:
             PictureError: there is nothing to read in it.
@@ -58,6 +62,7 @@ class Reader:
         return {
             "probs": np.exp(log_probs(self.model, images)[0]).tolist(),
             "image": encoded(seen),
+            "unsure": self.unsure and bool(self.unsure(images)[0]),
             "neighbours": [{**vars(each), "image": encoded(each.image)} for each in near],
         }
 

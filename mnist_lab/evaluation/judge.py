@@ -139,6 +139,7 @@ def judge(
         "epoch": epoch,
         **split_metrics(answers, split=split),
     }
+    metrics |= unsure_metrics(run, model, data, answers, screen, split=split)
     if data.own and split != "train":
         metrics["train/acc_eval"] = float(ask(model, images, "train").correct.mean())
         metrics["gap"] = metrics["train/acc_eval"] - metrics[f"{split}/acc"]
@@ -186,6 +187,31 @@ def judge(
         screen.print(
             f"{num_images:,} images are in TensorBoard's projector: tensorboard --logdir {beside}"
         )
+
+
+def unsure_metrics(
+    run: StoredRun,
+    model: Classifier,
+    data: RunData,
+    answers: Answers,
+    screen: Screen,
+    *,
+    split: str,
+) -> dict[str, Any]:
+    """The share of the split of which the network is unsure; nothing, and a line, if unknown."""
+    from mnist_lab.evaluation.unsure import load_unsure
+
+    try:
+        unsure = load_unsure(run, model, data=data if data.own else None)
+    except Refused as error:
+        screen.print(f"Whether the network is unsure cannot be told: {error}")
+        return {}
+    are_unsure = unsure(data.load().splits[split][0])
+    return {
+        f"{split}/unsure": float(are_unsure.mean()),
+        f"{split}/unsure_mistakes": int((are_unsure & ~answers.correct).sum()),
+        "unsure_by": unsure.words,
+    }
 
 
 def judge_pair(

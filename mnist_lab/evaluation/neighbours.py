@@ -6,10 +6,10 @@ from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
-from mnist_lab.data.datamodule import Split
+from mnist_lab.data.datamodule import Split, scale
 from mnist_lab.evaluation.answers import Progress, log_probs
 from mnist_lab.models.classifier import Classifier
 
@@ -24,14 +24,36 @@ def features(
 
     A network without hidden layers has none: there it is the 784 pixels, 0..1.
     """
-    head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
-    given: list[Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    return layer_inputs(model, images, last=1, progress=progress)[0][-1]
+
+
+def layer_inputs(
+    model: Classifier,
+    images: UInt8[Tensor, "n 1 28 28"],
+    *,
+    last: int,
+    progress: Progress | None = None,
+) -> tuple[list[Float32[Tensor, "n _"]], Float64[np.ndarray, "n classes"]]:
+    """What each of the `last` linear layers is given, as far as there are, in their order.
+
+    Of a network of a user's own that has none, or none with a row for each image: the pixels.
+
+    Returns:
+        That, and the natural logarithms of the probabilities.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-last:]
+    given: list[list[Tensor]] = [[] for _ in layers]
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs, kept=kept: kept.append(inputs[0]))
+        for layer, kept in zip(layers, given, strict=True)
+    ]
     try:
-        log_probs(model, images, progress=progress)
+        logs = log_probs(model, images, progress=progress)
     finally:
-        hook.remove()
-    return torch.cat(given)
+        for hook in hooks:
+            hook.remove()
+    inputs = [torch.cat(parts).flatten(1) for parts in given if parts]
+    return [each for each in inputs if len(each) == len(images)] or [scale(images).flatten(1)], logs
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ def metric_table(metrics: dict[str, Any]) -> Table:
         rows[f"gap, training - {split}"] = f"{100 * metrics['gap']:.2f} points"
     error = metrics[f"{split}/calibration_error"]
     rows["expected calibration error"] = f"{100 * error:.2f} points"
+    if f"{split}/unsure" in metrics:
+        rows["unsure"] = (
+            f"{percent(metrics[f'{split}/unsure'])}, with {metrics[f'{split}/unsure_mistakes']:,} "
+            f"of the mistakes  (threshold: {metrics['unsure_by']})"
+        )
     return two_columns(rows)
 
 

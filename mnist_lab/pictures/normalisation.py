@@ -1,39 +1,34 @@
-"""A picture of one handwritten digit -> the 28x28 image that MNIST would hold.
+"""The ink of one handwritten digit -> the 28x28 image that MNIST would hold.
 
-How MNIST was made, and so what `to_mnist` repeats: bilevel scans were scaled, aspect ratio kept, to
+How MNIST was made, and so what `as_mnist` repeats: bilevel scans were scaled, aspect ratio kept, to
 fit a box of 20x20, which anti-aliasing turned grey; then the centre of mass was moved to the centre
 of a field of 28x28. Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits";
 LeCun et al. 1998, "Gradient-based learning applied to document recognition", section III-A.
 """
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 from scipy import ndimage
 
-from mnist_lab.pictures.ink import FIELD, find_ink, levels, scaled, shrunk
-from mnist_lab.pictures.picture import Grey
+from mnist_lab.pictures.grey import Grey, scaled, shrunk
 
-WORKING_SIZE = 384  # pixels of the long side on which ink is sought; a digit needs a tenth of them
+FIELD = 28  # pixels a side of MNIST's images
 BOX = 20  # pixels a side of MNIST's digits
 MIN_STROKE = 2.0  # pixels of the 28x28; 95 % of MNIST's digits have 1.9 to 3.8
 
 
-def to_mnist(grey: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
-    """Bring the digit in a picture into the form of MNIST's images.
+def as_mnist(ink: Grey) -> UInt8[np.ndarray, "28 28"]:
+    """Bring ink (0 paper, 1 ink) into the form of MNIST's images.
 
     Its box is cropped and scaled to 20x20 at most, each new pixel holding the share of its area
     that is inked; the centre of mass goes to the centre of the field, by whole pixels as in MNIST.
     An image that is MNIST's already stays as it is but for rounding. Of a larger one the ink is
     first made nearly bilevel, as the scans were, and a thin pen's strokes are widened to
     `MIN_STROKE`, or scaling would leave them faint.
-
-    Args:
-        grey: as for `find_ink`; large pictures are averaged down to `WORKING_SIZE` first.
-
-    Raises:
-        PictureError: no ink found.
     """
-    ink = _cropped(find_ink(shrunk(levels(grey), WORKING_SIZE)), 0.02)
+    ink = _cropped(ink, 0.02)
+    if max(ink.shape) <= BOX + 4 and _is_pencils(ink):
+        ink = ink.repeat(4, 0).repeat(4, 1)
     if max(ink.shape) > BOX + 4:
         ink = _cropped(_bilevel(ink), 0.3)
     digit = scaled(ink, BOX)
@@ -56,13 +51,32 @@ def _cropped(ink: Grey, threshold: float) -> Grey:
 def _bilevel(ink: Grey) -> Grey:
     """Steepen the edges of a digit of more than 20 pixels, and widen strokes that are thin."""
     ink = shrunk(ink, 8 * BOX)
+    ink = ink / max(float(np.percentile(ink[ink > 0.1], 90)), 0.1)  # thin lines have faded
     unit = max(ink.shape) / BOX  # pixels that will be one pixel
     ink = (0.5 + (np.pad(ink, int(2 * unit)) - 0.5) * min(unit, 4)).clip(0, 1)
     inked = ink > 0.5
-    # The distance to the edge is a quarter of the width, on average over a stroke.
-    width = 4 * float(ndimage.distance_transform_edt(inked)[inked].mean())
+    width = _breadth(ink)
     if width >= MIN_STROKE * unit:
         return ink
     widening = (MIN_STROKE * unit - width) / 2
     outside = ndimage.distance_transform_edt(~inked)
     return np.asarray((1 + widening - outside).clip(0, 1), np.float32)
+
+
+def _breadth(ink: Grey) -> float:
+    """Of its strokes, in pixels.
+
+    The distance from a pixel's middle to the edge is a quarter of it on average, and half a pixel.
+    """
+    inked = (ink > 0.5).repeat(2, 0).repeat(2, 1)
+    return (
+        2 * float(ndimage.distance_transform_edt(inked)[inked].mean()) - 1 if inked.any() else 0.0
+    )
+
+
+def _is_pencils(ink: Grey) -> bool:
+    """Whether it has lines of one pixel, without the grey edges of MNIST's thin strokes."""
+    inked = ink > 0.1
+    grey = inked & (ink < 0.9)
+    broad = ndimage.binary_erosion(inked, np.ones((2, 2), bool))
+    return bool(grey.sum() < 0.1 * inked.sum() and broad.sum() < 0.15 * inked.sum())

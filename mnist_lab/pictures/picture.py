@@ -1,47 +1,68 @@
 """A file that may hold a picture -> upright grey levels; whatever it is, it does no harm."""
 
 import io
+import math
 import os
 import struct
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from scipy import ndimage
 
+from mnist_lab.pictures.grey import Grey
 from mnist_lab.ui.files import read_bytes
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-MAX_BYTES = 20_000_000
-MAX_PIXELS = 16_000_000
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif")
+MAX_BYTES = 100_000_000
+MAX_PIXELS = 50_000_000
+MAX_JPEG_PIXELS = 200_000_000  # decoded at a fraction
+KEPT_PIXELS = 16_000_000  # a larger picture is averaged down
 MAX_STRIPS = 20_000  # or tiles of a TIFF
 MAX_SCANS = 40  # a progressive JPEG of a camera has about 10
 
 TIFF = (b"II", b"MM")  # how a file begins
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands
 TIFF_TILE_SIZE = (322, 323)
 STRIPS = (273, 279, 324, 325)  # TIFF tags: where strips and tiles lie, and how long they are
-
-Grey = Float32[np.ndarray, "_ _"]  # any height and width
 
 
 class PictureError(ValueError):
     """Why a file gives no digit, in a few words that fit after its name."""
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it was read.
+
+    Attributes:
+        grey: (h, w) grey levels, 0 black to 1 white; colours weighted as in ITU-R BT.601.
+        factor: pixels of the file for each of its pixels, along a side.
+    """
+
+    grey: Grey
+    factor: float
+
+
 def load_picture(path: Path) -> Grey:
-    """Read a PNG, JPEG, BMP, TIFF or WebP file; of several frames the first.
+    """Read a picture's grey levels: `read_picture`."""
+    return read_picture(path).grey
+
+
+def read_picture(path: Path) -> Picture:
+    """Read PNG, JPEG, BMP, TIFF, WebP, GIF, with pillow-heif HEIC; of several frames the first.
 
     Turned upright by its EXIF orientation. Transparency shows paper or, where only the ink is
-    opaque, whichever of white and black is further from the ink.
-
-    Returns:
-        (h, w) grey levels, 0 black to 1 white; colours weighted as in ITU-R BT.601.
+    opaque, whichever of white and black is further from the ink. Of more than `KEPT_PIXELS` so many
+    are averaged that fewer are left; a JPEG is decoded at such a fraction.
 
     Raises:
         PictureError: no such picture, or one that is damaged or too large. Size is judged by the
@@ -52,18 +73,51 @@ def load_picture(path: Path) -> Grey:
         _refuse_laborious(data)
         with warnings.catch_warnings(), _silence() if data[:2] in TIFF else nullcontext():
             warnings.simplefilter("ignore")  # about tags and sizes; the checks are stricter
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = _opened(data)
+            long_side = max(image.size)
             _refuse_large(image)
+            step = math.ceil(math.sqrt(image.width * image.height / KEPT_PIXELS))
+            if isinstance(image, JpegImageFile):
+                image.draft(image.mode, (-(-image.width // step), -(-image.height // step)))
             ImageOps.exif_transpose(image, in_place=True)
-        return _grey_levels(image)
+        image = _reduced(image)
+        return Picture(_grey_levels(image), long_side / max(image.size))
     except PictureError:
         raise
     except Image.DecompressionBombError:
         raise PictureError(f"more than {MAX_PIXELS // 10**6} megapixels") from None
     except UnidentifiedImageError:
-        raise PictureError("not a PNG, JPEG, BMP, TIFF or WebP picture, or damaged") from None
+        raise PictureError(
+            "not a PNG, JPEG, BMP, TIFF, WebP, GIF or HEIC picture, or damaged"
+        ) from None
     except Exception as error:  # Pillow lets through whatever its parsers stumble over
         raise PictureError(f"damaged or unusual picture ({type(error).__name__})") from error
+
+
+def _opened(data: bytes) -> Image.Image:
+    if data.startswith(b"\xff\xd8"):  # Image.open refuses more than 179 megapixels
+        return JpegImageFile(io.BytesIO(data))
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC:
+        try:
+            from pillow_heif import HeifImagePlugin
+        except ImportError:
+            raise PictureError(
+                "a HEIC picture; pip install pillow-heif reads it, or save it as JPEG"
+            ) from None
+        heic: Image.Image = HeifImagePlugin.HeifImageFile(io.BytesIO(data))
+        return heic
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    step = math.ceil(math.sqrt(image.width * image.height / KEPT_PIXELS))
+    if step < 2:
+        return image
+    if image.mode in ("1", "P"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode in ("L", "RGB", "RGBA", "CMYK", "YCbCr", "LA", "LAB"):
+        return image.reduce(step)
+    return image.resize((image.width // step, image.height // step), Image.Resampling.NEAREST)
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -91,10 +145,9 @@ def _silence() -> Iterator[None]:
 
 def _refuse_large(image: Image.Image) -> None:
     """Raise PictureError by what the header claims, before anything is decoded."""
-    if image.width * image.height > MAX_PIXELS:
-        raise PictureError(
-            f"{image.width} x {image.height}, more than {MAX_PIXELS // 10**6} megapixels"
-        )
+    limit = MAX_JPEG_PIXELS if isinstance(image, JpegImageFile) else MAX_PIXELS
+    if image.width * image.height > limit:
+        raise PictureError(f"{image.width} x {image.height}, more than {limit // 10**6} megapixels")
     if isinstance(image, TiffImageFile):
         tile_width, tile_height = (image.tag_v2.get(tag, 0) for tag in TIFF_TILE_SIZE)
         if tile_width * tile_height > MAX_PIXELS:

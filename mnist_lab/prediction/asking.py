@@ -2,30 +2,64 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import UInt8
 
+from mnist_lab.pictures.picture import SUFFIXES
 from mnist_lab.prediction.prediction import Prediction
 from mnist_lab.run.stored import RunData, StoredRun
 from mnist_lab.ui.console import progress_bar
 from mnist_lab.ui.errors import Refused
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mnist_lab.models.classifier import Classifier
+
 MAX_SHOWN = 20  # pictures in one figure
 
 
-def read_pictures(paths: Sequence[Path]) -> list[Prediction]:
-    with progress_bar("pictures", len(paths)) as advance:
-        predictions = []
+def read_pictures(paths: Sequence[Path], *, one: bool = False) -> list[Prediction]:
+    """Find the digits of each picture; a folder stands for its pictures."""
+    files = [file for path in paths for file in pictures_of(path)]
+    with progress_bar("pictures", len(files)) as advance:
+        predictions: list[Prediction] = []
         num_read = 0
-        for path in paths:
-            predictions.append(Prediction.of_file(path))
-            num_read += predictions[-1].error is None
-            if num_read > MAX_SHOWN:
-                predictions[-1].picture = None  # no figure needs it
+        for file in files:
+            for each in Prediction.of_file(file, one=one):
+                num_read += each.error is None
+                if num_read > MAX_SHOWN:
+                    each.picture = None  # no figure needs it
+                predictions.append(each)
             advance(1)
     return predictions
+
+
+def pictures_of(path: Path) -> list[Path]:
+    """A folder's pictures, 2.png before 10.png; a file itself.
+
+    Raises:
+        Refused: a folder without any.
+    """
+    if not path.is_dir():
+        return [path]
+    try:
+        there = [each for each in path.iterdir() if each.suffix.lower() in SUFFIXES]
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read ({error.strerror}).") from None
+    if not there:
+        raise Refused(f"{path}: no picture in this folder ({', '.join(SUFFIXES)}).")
+    return sorted(there, key=lambda each: [*map(_natural, re.split(r"(\d+)", each.name))])
+
+
+def _natural(part: str) -> tuple[int, str]:
+    return (int(part), "") if part.isdecimal() and part.isascii() else (0, part)
 
 
 def test_items(
@@ -65,6 +99,7 @@ def ask(
     images = torch.from_numpy(np.stack([each.image for each in asked])).unsqueeze(1)  # type: ignore[misc]
     for each, logs in zip(asked, log_probs(model, images), strict=True):
         each.probs = np.exp(logs)
+    tell_unsure(run, model, asked, images, data=data)
     if data is None or not num_neighbours:
         return
     from mnist_lab.evaluation.neighbours import TrainingImages, features
@@ -77,3 +112,23 @@ def ask(
         each.neighbours = []
     for each, neighbours in zip(asked, found, strict=True):
         each.neighbours = neighbours
+
+
+def tell_unsure(
+    run: StoredRun,
+    model: Classifier,
+    asked: Sequence[Prediction],
+    images: UInt8[Tensor, "n 1 28 28"],
+    *,
+    data: RunData | None,
+) -> None:
+    """Fill in where the network is unsure, unless that cannot be told: then a line says why."""
+    from mnist_lab.evaluation.unsure import load_unsure
+
+    try:
+        unsure = load_unsure(run, model, data=data)
+    except Refused as error:
+        print(f"Whether the network is unsure cannot be told: {error}", file=sys.stderr)
+        return
+    for each, is_unsure in zip(asked, unsure(images).tolist(), strict=True):
+        each.unsure = is_unsure

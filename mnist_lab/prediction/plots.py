@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mnist_lab.evaluation.plots import clipped, name_ticks, show_image, show_tiles
 from mnist_lab.ui.plotting import BLUE, ORANGE, styled
@@ -30,6 +31,9 @@ def predictions_figure(predictions: Sequence[Prediction], class_names: Sequence[
         for axes in rest:
             show_neighbours(axes, each.neighbours or [], class_names)
         show_image(left, each.picture, cmap="gray", top=1.0, frame=True)
+        if each.box is not None:
+            x, y, width, height = (n / each.scale for n in each.box)
+            left.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, color=ORANGE))
         show_image(middle, each.image, cmap="gray_r", frame=True)
         left.set_title("picture", fontsize=8)
         middle.set_title("seen by the network", fontsize=8)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_lab.data.splits import Splits
-from mnist_lab.pictures.normalisation import to_mnist
-from mnist_lab.pictures.picture import PictureError, load_picture
+from mnist_lab.pictures.digits import find_digits
+from mnist_lab.pictures.picture import PictureError, read_picture
 from mnist_lab.ui.console import printable
 
 if TYPE_CHECKING:
@@ -24,35 +24,63 @@ FIGURE_PIXELS = 400  # of a picture's long side that are kept for the figure
 
 @dataclass(kw_only=True)
 class Prediction:
-    """One picture on its way to a probability for each class, or the reason why it has none.
+    """One digit on its way to a probability for each class, or why a picture has none.
 
     Attributes:
         name: of the file, or `test/149` for an item of the test split.
         picture: float (h, w), 0 black, 1 white: what a person sees, for the figure.
+        digit: its number in the picture, from 0, in the order of reading.
+        box: left, top, width, height in pixels of the file; touching: as `Digit` has them.
+        scale: pixels of the file for one of `picture`.
         image: uint8 (28, 28), 0 paper, 255 ink: what the network sees.
         label: where it is known.
         probs: float64 (classes,), once a network was asked.
+        unsure: the network had better say so; None where that cannot be told.
         neighbours: the nearest training images, where they were asked for.
     """
 
     name: str
     picture: np.ndarray | None = None
     image: np.ndarray | None = None
+    digit: int | None = None
+    box: tuple[int, int, int, int] | None = None
+    touching: bool = False
+    scale: float = 1.0
     label: int | None = None
     error: str | None = None
     probs: np.ndarray | None = None
+    unsure: bool | None = None
     neighbours: list[Neighbour] | None = None
 
     @classmethod
-    def of_file(cls, path: Path) -> Prediction:
+    def of_file(cls, path: Path, *, one: bool = False) -> list[Prediction]:
+        """One for each digit of a picture, or one that says why there is none.
+
+        Args:
+            one: refuse a picture that has more.
+        """
         name = printable(str(path))
         try:
-            picture = load_picture(path)
-            image = to_mnist(picture)
+            read = read_picture(path)
+            digits = find_digits(read.grey)
+            if one and len(digits) > 1:
+                raise PictureError(f"{len(digits)} digits, and --one wants one; crop the picture")
         except PictureError as error:
-            return cls(name=name, error=printable(str(error)))
-        step = -(-max(picture.shape) // FIGURE_PIXELS)
-        return cls(name=name, picture=picture[::step, ::step].copy(), image=image)
+            return [cls(name=name, error=printable(str(error)))]
+        step = -(-max(read.grey.shape) // FIGURE_PIXELS)
+        picture = read.grey[::step, ::step].copy()
+        return [
+            cls(
+                name=name,
+                picture=picture,
+                image=each.image,
+                digit=number,
+                box=each.scaled(read.factor).box,
+                touching=each.touching,
+                scale=step * read.factor,
+            )
+            for number, each in enumerate(digits)
+        ]
 
     @classmethod
     def of_test_item(cls, splits: Splits, index: int) -> Prediction:
@@ -77,10 +105,14 @@ class Prediction:
         probs = [None] * len(class_names) if self.probs is None else self.probs.tolist()
         row: dict[str, Any] = {
             "file": self.name,
+            "digit": self.digit,
             "prediction": self.answer,
             **{f"p{k}": p for k, p in enumerate(probs)},
+            "unsure": self.unsure,
             "name": None if self.answer is None else class_names[self.answer],
             "label": self.label,
+            "box": None if self.box is None else [*self.box],
+            "touching": None if self.box is None else self.touching,
             "error": self.error,
         }
         if self.neighbours is not None:
@@ -91,8 +123,10 @@ class Prediction:
         return row
 
     def words(self, class_names: Sequence[str]) -> str:
-        """Such as `3, p=0.87, is 2`."""
+        """Such as `3, p=0.87, unsure, is 2`."""
         assert self.probs is not None
         assert self.answer is not None
-        text = f"{class_names[self.answer]}, p={self.probs.max():.2f}"
+        text = (
+            f"{class_names[self.answer]}, p={self.probs.max():.2f}{', unsure' * bool(self.unsure)}"
+        )
         return text if self.label is None else f"{text}, is {class_names[self.label]}"

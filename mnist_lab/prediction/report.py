@@ -15,6 +15,7 @@ from mnist_lab.ui.console import plain_table, screen
 from mnist_lab.ui.errors import Failed, Refused
 from mnist_lab.ui.files import csv_table
 
+UNSURE = {True: "unsure", False: "", None: "-"}  # in a table
 MARK = {"Software": "mnist-predict"}  # in a figure's PNG, which may then be replaced
 
 
@@ -32,6 +33,8 @@ def report(predictions: Sequence[Prediction], class_names: Sequence[str], *, for
         if each.neighbours:
             near = ", ".join(f"{class_names[n.label]} ({n.index})" for n in each.neighbours)
             console.print(f"{each.name}: nearest training images {near}")
+        if each.touching:
+            console.print(f"{each.name}: digit {each.digit} looks like two that touch.")
         if each.error is not None:
             console.print(f"{each.name}: {each.error}")
 
@@ -68,9 +71,10 @@ def draw(predictions: Sequence[Prediction], class_names: Sequence[str], path: Pa
 
 
 def as_csv(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:
-    """Neighbours as label:index, the nearest first."""
+    """A box as left, top, width and height; neighbours as label:index, the nearest first."""
     rows = [each.row(class_names) for each in predictions]
     for row in rows:
+        row["box"] = None if row["box"] is None else " ".join(map(str, row["box"]))
         if "neighbours" in row:
             row["neighbours"] = " ".join(f"{n['label']}:{n['index']}" for n in row["neighbours"])
     return csv_table([*rows[0]], [row.values() for row in rows])
@@ -81,9 +85,11 @@ def as_json(predictions: Sequence[Prediction], class_names: Sequence[str]) -> st
 
 
 def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> Table:
-    """A row for each picture that was predicted; probabilities below 0.005 are a dot."""
+    """A row for each digit that was predicted; probabilities below 0.005 are a dot."""
     labelled = any(each.label is not None for each in predictions)
-    table = plain_table("picture", "prediction", *(["actual"] if labelled else []))
+    several = any(each.digit for each in predictions)
+    columns = ["picture", *["digit"] * several, "prediction", "unsure", *["actual"] * labelled]
+    table = plain_table(*columns)
     few = len(class_names) <= WIDEST
     for k in range(len(class_names) if few else NUM_BEST):
         table.add_column(str(k) if few else f"{k + 1}.", justify="right", no_wrap=True)
@@ -92,7 +98,9 @@ def as_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> T
             actual = "-" if each.label is None else class_names[each.label]
             table.add_row(
                 each.name,
+                *["-" if each.digit is None else str(each.digit)] * several,
                 class_names[each.answer],
+                UNSURE[each.unsure],
                 *([actual] if labelled else []),
                 *(
                     ("" if few else f"{class_names[k]} ") + (f"{p:.2f}" if p >= 0.005 else "·")

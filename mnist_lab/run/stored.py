@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 # What a command line may say about stored or other images; how they are split is the run's affair.
 OPEN = ("data.root", "data.folder", "data.download")
-SPLITTING = ("batch_size", "val_fraction", "split_seed", "shuffle_split", "max_shift")
+SPLITTING = (
+    *("batch_size", "val_fraction", "split_seed", "shuffle_split"),
+    *("max_shift", "max_turn", "max_slant", "max_bend", "max_pen"),
+)
 
 
 @dataclass(frozen=True)

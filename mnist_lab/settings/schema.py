@@ -7,7 +7,7 @@ from typing import Any
 
 from mnist_lab.ui.errors import Refused
 
-SCHEMA = 3  # of config.yaml, metrics.json, sweep.json and checkpoints; files without are older
+SCHEMA = 4  # of config.yaml, metrics.json, sweep.json and checkpoints; files without are older
 
 # What settings were before they existed: version that brought them -> name -> value.
 BEFORE: dict[int, dict[str, Any]] = {
@@ -33,6 +33,7 @@ BEFORE: dict[int, dict[str, Any]] = {
         **{f"choices.{group}": None for group in ("metrics", "callbacks", "logger", "debug")},
     },
     3: {"trainer.patience": None},
+    4: {f"data.max_{name}": 0.0 for name in ("turn", "slant", "bend", "pen")},
 }
 
 # Settings of earlier versions, and what they did; stored configurations may still hold them.

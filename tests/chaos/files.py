@@ -11,7 +11,7 @@ from test_pictures import seeds as pictures
 
 from mnist_lab.data.files import FILES
 from mnist_lab.data.idx import read_idx
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 from mnist_lab.pictures.picture import PictureError, load_picture
 from mnist_lab.run.checkpoints import AtomicCheckpointIO, Damaged, read_checkpoint
 

@@ -1,7 +1,7 @@
 // Every layer as it answers the drawing, and what leads into the unit that is pointed at.
 "use strict";
 
-const UNIT = 3; // pixels a side of a unit without a map
+const UNIT = { least: 3, most: 19 }; // pixels a side of a unit without a map
 const NUM_COLUMNS = 256; // pixels of a layer's picture from left to right, at most
 const NUM_STRONGEST = 6; // connections that are named
 const COLORS = { above: [213, 94, 0], below: [0, 114, 178], off: [140, 140, 140] };
@@ -41,12 +41,15 @@ function makeLayer({ name, code, kind, shape, weight }, index) {
   const head = make("code", "", `${name}  ${code}`);
   const item = make("li", "", head, make("span", "note", shape.join(" × ")));
   if (kind === "as it is" || kind === "pixel by pixel") return item;
-  const [, height = UNIT, width = UNIT] = shape;
+  const room = Math.floor(NUM_COLUMNS / shape[0]) - 1; // few units are as large as fingers like
+  const side = Math.min(Math.max(room, UNIT.least), UNIT.most);
+  const [, height = side, width = side] = shape;
   const columns = Math.max(1, Math.min(shape[0], Math.floor(NUM_COLUMNS / (width + 1))));
   const canvas = Object.assign(make("canvas", "map"), {
     width: columns * (width + 1) + 1,
     height: Math.ceil(shape[0] / columns) * (height + 1) + 1,
     tabIndex: 0,
+    onpointerdown: (event) => pointAt(view, unitAt(view, event)), // a finger does not hover
     onpointermove: (event) => pointAt(view, unitAt(view, event)),
     onclick: (event) => toggle("silenced", index, unitAt(view, event)),
     onkeydown: (event) => steer(view, event),
@@ -150,6 +153,7 @@ function showUnit() {
   const before = digits[chosen]?.[lookedAt].probs;
   const named = (probs) => `${runs[lookedAt].class_names[likeliest(probs)]} ${percent(Math.max(...probs))}`;
   element("verdict").textContent = answered ? named([...answered.probs]) : "";
+  element("mend").querySelectorAll("button").forEach((each) => (each.disabled = !former.length));
   element("was").textContent = answered && isBroken() ? `whole: ${named(before)}` : "";
   if (!pointed) return;
   const { layers } = runs[lookedAt];
@@ -159,7 +163,8 @@ function showUnit() {
   const mine = values.slice(unit * size, (unit + 1) * size);
   const what = size > 1 ? "largest value" : "value";
   const value = mine.length ? `, ${what} ${Math.max(...mine).toFixed(2)}` : "";
-  element("name").textContent = `${layers[layer].name}, unit ${unit}${value}`;
+  const stands = layer === layers.length - 1 ? ` for ${runs[lookedAt].class_names[unit]}` : "";
+  element("name").textContent = `${layers[layer].name}, unit ${unit}${stands}${value}`;
   const from = leading(pointed);
   const isOff = (what, at) => broken[what][at]?.includes(unit);
   element("acts").replaceChildren(

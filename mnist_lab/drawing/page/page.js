@@ -101,7 +101,7 @@ function showAnswer({ card, bars, class_names: names }, answer, broken) {
   card.querySelector(".digit").textContent = names[best] ?? "?";
   card.querySelector(".share").textContent = answer ? percent(probs[best]) : "";
   card.querySelector(".remark").textContent = [
-    answer?.unsure && !broken ? "unsure: unlike the digits it learned from" : "",
+    answer?.unsure && !broken ? "unsure: unlike what it learned from, or like several classes" : "",
     broken && best !== before ? `was ${names[before]}` : "",
   ].join("");
   bars.forEach(({ item, fill, mark, share }, k) => {
