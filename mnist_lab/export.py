@@ -38,7 +38,7 @@ and give float32 probabilities (n, classes); the scaling is inside. Before anyth
 answer test images, and no probability may differ from the network's own by more than 1e-5.
 
 The page is mnist-demo's without its server: the network is in the file, and the browser computes
-it. It opens from disk, loads nothing, and has all but the training images and what only torch can compute.
+it. It opens from disk, loads nothing, and lacks only the training images and what needs torch.
 """
 
 NUM_CHECKED = 1_000  # test images that every file answers before it is written
