@@ -18,6 +18,8 @@ SHADOW = 0.55  # as dark as shadows become
 SOFT = 0.012  # of the picture's long side: how wide their edges are at least
 EDGE = 0.07  # of a sheet's long side: straight lines within it are no digits
 FEW_SPECKS = 8  # about as large as the largest may be parts of a digit, more are grain
+SPECK = 12  # pixels: anything smaller has no shape
+MOST_HOLES = 12  # an 8 has two; a scribble that has more is nothing to read
 MOST = 40  # more of about one size are grain
 
 
@@ -241,8 +243,14 @@ def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
 
 
 def _is_blot(component: Component, labels: Labels) -> bool:
-    """Tell spots and fingers from digits: they are no strokes."""
-    inside = ndimage.distance_transform_edt(component.mask(labels, margin=1))
+    """Tell spots, fingers and grain from digits: they are no strokes, or have many holes."""
+    if component.size < SPECK:
+        return False
+    ink = component.mask(labels, margin=1)
+    _, num_grounds = ndimage.label(~ink)
+    if num_grounds > 1 + MOST_HOLES:
+        return True
+    inside = ndimage.distance_transform_edt(ink)
     return bool(4 * inside[inside > 0].mean() > BLOT * component.size)
 
 
