@@ -6,6 +6,8 @@ of a field of 28x28. Source: LeCun, Cortes & Burges, "The MNIST database of hand
 LeCun et al. 1998, "Gradient-based learning applied to document recognition", section III-A.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import UInt8
 from scipy import ndimage
@@ -50,8 +52,10 @@ def _cropped(ink: Grey, threshold: float) -> Grey:
 
 def _bilevel(ink: Grey) -> Grey:
     """Steepen the edges of a digit of more than 20 pixels, and widen strokes that are thin."""
+    factor = max(ink.shape) / (8 * BOX)
+    if factor > 1 and _breadth(ink) < 3 * factor:  # or thin lines would fade
+        ink = ndimage.grey_dilation(ink, (1 + math.ceil(factor),) * 2)
     ink = shrunk(ink, 8 * BOX)
-    ink = ink / max(float(np.percentile(ink[ink > 0.1], 90)), 0.1)  # thin lines have faded
     unit = max(ink.shape) / BOX  # pixels that will be one pixel
     ink = (0.5 + (np.pad(ink, int(2 * unit)) - 0.5) * min(unit, 4)).clip(0, 1)
     inked = ink > 0.5
