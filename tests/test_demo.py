@@ -135,7 +135,7 @@ def test_the_answer_to_a_drawing(run: Path, port: int, data_dir: Path) -> None:
 def test_there_is_nothing_to_read_on_blank_paper(port: int) -> None:
     blank = np.full((SIDE, SIDE), 255, np.uint8)
     status, _, content = ask(port, "POST", "/read", blank.tobytes())
-    assert (status, json.loads(content)) == (200, {"error": "no ink found"})
+    assert (status, json.loads(content)) == (200, {"error": "no ink found: no contrast"})
 
 
 def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:

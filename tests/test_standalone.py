@@ -21,7 +21,7 @@ from mnist_lab.drawing import network
 from mnist_lab.drawing.reader import SIDE
 from mnist_lab.drawing.standalone import FOLDER
 from mnist_lab.export import export_command
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 from mnist_lab.ui.errors import Refused
 
 # The browser serves the pictures of the README, too, and is no part of the package.
