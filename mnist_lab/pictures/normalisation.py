@@ -9,13 +9,15 @@ LeCun et al. 1998, "Gradient-based learning applied to document recognition", se
 import math
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from scipy import ndimage
 
-from mnist_lab.pictures.grey import Grey, scaled, shrunk
+from mnist_lab.pictures.grey import Grey, levels, scaled, shrunk
+from mnist_lab.pictures.picture import PictureError
 
 FIELD = 28  # pixels a side of MNIST's images
 BOX = 20  # pixels a side of MNIST's digits
+FAINTEST = 0.1  # ink of a drawing, of 1
 MIN_STROKE = 2.0  # pixels of the 28x28; 95 % of MNIST's digits have 1.9 to 3.8
 
 
@@ -43,6 +45,23 @@ def as_mnist(ink: Grey) -> UInt8[np.ndarray, "28 28"]:
     )
     field[top : top + digit.shape[0], left : left + digit.shape[1]] = np.round(255 * digit)
     return field
+
+
+def drawing_as_mnist(drawing: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    """Bring a clean drawing of one digit into that form: all its ink, of one colour on even paper.
+
+    Nothing is looked for, so that a dot is one; picture.js of the page does the same.
+
+    Args:
+        drawing: as `grey.levels` takes them, ink dark on light paper.
+
+    Raises:
+        PictureError: there is no ink.
+    """
+    ink = 1 - levels(drawing)
+    if (most := float(ink.max())) < FAINTEST:
+        raise PictureError("no ink found: no contrast")
+    return as_mnist(ink / np.float32(most))
 
 
 def _cropped(ink: Grey, threshold: float) -> Grey:
