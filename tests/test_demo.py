@@ -27,7 +27,7 @@ from processes import WATCHDOG_S, Started, Warm
 from mnist_lab.data.idx import read_split
 from mnist_lab.demo import demo_command
 from mnist_lab.drawing.reader import SIDE
-from mnist_lab.pictures.digits import to_mnist
+from mnist_lab.pictures.normalisation import drawing_as_mnist
 from mnist_lab.ui.errors import Refused
 
 # The browser serves the pictures of the README, too, and is no part of the package.
@@ -105,7 +105,7 @@ def image(text: str) -> np.ndarray:
 def test_the_answer_to_a_drawing(run: Path, port: int, data_dir: Path) -> None:
     drawing = drawn(SEVEN)
     answer = read(port, drawing)
-    seen = to_mnist(drawing)
+    seen = drawing_as_mnist(drawing)
     np.testing.assert_array_equal(image(answer["image"]), seen)
 
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
@@ -135,7 +135,7 @@ def test_the_answer_to_a_drawing(run: Path, port: int, data_dir: Path) -> None:
 def test_there_is_nothing_to_read_on_blank_paper(port: int) -> None:
     blank = np.full((SIDE, SIDE), 255, np.uint8)
     status, _, content = ask(port, "POST", "/read", blank.tobytes())
-    assert (status, json.loads(content)) == (200, {"error": "no ink found"})
+    assert (status, json.loads(content)) == (200, {"error": "no ink found: no contrast"})
 
 
 def test_the_page_loads_nothing_from_elsewhere(port: int) -> None:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from mnist_lab.data.hands import BLUR, NUM_DRAWS, POINTS, Hands, widened
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.digits import to_mnist
 
 NONE = {"max_turn": 0.0, "max_slant": 0.0, "max_bend": 0.0, "max_pen": 0.0}
 ALL = Hands(max_turn=20, max_slant=15, max_bend=3, max_pen=1.5)

@@ -197,7 +197,7 @@ def test_the_figure_shows_picture_image_and_probabilities(
         assert [label.get_text() for label in right.get_xticklabels()] == DIGITS
     for part, each in zip(figure.subfigs, predictions, strict=True):
         words = f": {each.probs.argmax()}, p={each.probs.max():.2f}"
-        assert part.get_suptitle().endswith(words)
+        assert part.get_suptitle().endswith(words + ", unsure" * bool(each.unsure))
         assert part.get_suptitle().startswith(each.name[:60])
     figure.savefig(tmp_path / "figure.png")
 

@@ -21,7 +21,7 @@ from mnist_lab.drawing import network
 from mnist_lab.drawing.reader import SIDE
 from mnist_lab.drawing.standalone import FOLDER
 from mnist_lab.export import export_command
-from mnist_lab.pictures.normalisation import to_mnist
+from mnist_lab.pictures.normalisation import drawing_as_mnist
 from mnist_lab.ui.errors import Refused
 
 # The browser serves the pictures of the README, too, and is no part of the package.
@@ -99,7 +99,7 @@ def test_a_page_from_disk_answers_the_mouse(file: Path, run: Path, window: Any) 
         window.draw("#paper", *HANDS["plain"][digit])
         window.wait_until("return document.getElementById('digit').textContent !== '?'")
         drawing = np.array(window.run("return [...drawing()]"), np.uint8)
-        seen = to_mnist(drawing.reshape(SIDE, SIDE))
+        seen = drawing_as_mnist(drawing.reshape(SIDE, SIDE))
         expected = probs_of(run, seen)
         shown = window.run(SHOWN)
         assert shown["labels"] == [*"012345678", HOSTILE]
@@ -149,7 +149,7 @@ def test_what_is_broken_by_hand_is_seen_at_once_and_undone(
     before = shown_probs(window)
     model = load_model(run)
     drawing = np.array(window.run("return [...drawing()]"), np.uint8)
-    pixels = torch.from_numpy(to_mnist(drawing.reshape(SIDE, SIDE)) / 255).float()
+    pixels = torch.from_numpy(drawing_as_mnist(drawing.reshape(SIDE, SIDE)) / 255).float()
 
     def probs(change: Callable[[Any], None]) -> np.ndarray:
         broken = copy.deepcopy(model)
@@ -250,7 +250,7 @@ def test_a_drawing_is_brought_to_28x28_as_in_python(window: Any) -> None:
     """
     apart = []
     for drawing, seen in window.run(script, [*DIGITS, *changed, *dots]):
-        expected = to_mnist(np.array(drawing, np.uint8).reshape(SIDE, SIDE)).astype(int)
+        expected = drawing_as_mnist(np.array(drawing, np.uint8).reshape(SIDE, SIDE)).astype(int)
         assert expected.sum() > 5_000
         apart.append(np.abs(expected - np.array(seen).reshape(28, 28)).max())
     assert np.median(apart) <= 1  # of 255 grey levels

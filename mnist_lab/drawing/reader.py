@@ -15,7 +15,7 @@ from mnist_lab.evaluation.answers import log_probs
 from mnist_lab.evaluation.neighbours import TrainingImages, features
 from mnist_lab.evaluation.unsure import Unsure
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.pictures.digits import to_mnist
+from mnist_lab.pictures.normalisation import drawing_as_mnist
 
 SIDE = 140  # pixels a side of a drawing as the page sends it: 5 for each of MNIST's
 NUM_PIXELS = 784
@@ -56,7 +56,7 @@ class Reader:
         Raises:
             PictureError: there is nothing to read in it.
         """
-        seen = to_mnist(np.frombuffer(drawing, np.uint8).reshape(SIDE, SIDE))
+        seen = drawing_as_mnist(np.frombuffer(drawing, np.uint8).reshape(SIDE, SIDE))
         images = torch.from_numpy(seen).view(1, 1, 28, 28)
         (near,) = self.training.nearest(features(self.model, images), num_neighbours=NUM_NEIGHBOURS)
         return {

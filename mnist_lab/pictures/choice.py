@@ -15,9 +15,12 @@ RELATIVE = 0.45  # of the highest candidate's height; anything less is a caption
 BLOT = 0.5  # of its size: what has broader strokes is none; of 20,000 digits of MNIST none has
 LONGER = 1.6  # than all others: a straight bar of that length is no 1 beside them
 SHADOW = 0.55  # as dark as shadows become
-SOFT = 0.012  # of the picture's long side: how wide their edges are at least
+SOFT = 0.02  # of the picture's long side: how wide their edges are at least
 EDGE = 0.07  # of a sheet's long side: straight lines within it are no digits
 FEW_SPECKS = 8  # about as large as the largest may be parts of a digit, more are grain
+SPECK = 8  # pixels: anything smaller has no shape
+MOST_HOLES = 12  # an 8 has two
+GRAIN = 0.35  # of its box is inked
 MOST = 40  # more of about one size are grain
 
 
@@ -63,6 +66,8 @@ def chosen_among(
             and 1 < most < 4 * SMALLEST * long_side
         )
         raise PictureError(TOO_SMALL if few and components else NOTHING)
+    if any(_is_grain(c, labels) for c in large if c.size > long_side / 4):
+        raise PictureError(NOTHING)
     frames, large = _without_frames(large, labels)
     inner = [c for c in large if not c.contact]
     if not inner:
@@ -237,12 +242,22 @@ def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
     rim = part & ~ndimage.binary_erosion(part)
     slope = ndimage.gaussian_gradient_magnitude(darkness[window], 1)[rim]
     softness = level / max(float(np.median(slope)), 1e-6)  # pixels from paper to ink
-    return level < SHADOW and softness > max(SOFT * max(labels.shape), 0.05 * size, 8)
+    return level < SHADOW and softness > max(SOFT * max(labels.shape), 0.08 * size, 8)
+
+
+def _is_grain(component: Component, labels: Labels) -> bool:
+    """Tell what is all over the picture from grids and scribbles: dense, with many holes."""
+    ink = component.mask(labels, margin=1)
+    _, num_grounds = ndimage.label(~ink)
+    return bool(num_grounds > 1 + MOST_HOLES and ink.mean() > GRAIN)
 
 
 def _is_blot(component: Component, labels: Labels) -> bool:
     """Tell spots and fingers from digits: they are no strokes."""
-    inside = ndimage.distance_transform_edt(component.mask(labels, margin=1))
+    if component.size < SPECK:
+        return False
+    ink = component.mask(labels, margin=1)
+    inside = ndimage.distance_transform_edt(ink)
     return bool(4 * inside[inside > 0].mean() > BLOT * component.size)
 
 

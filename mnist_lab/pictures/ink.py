@@ -106,6 +106,8 @@ class Ink:
         clearest = interpolated(strokes.clearness, darkness.shape) * darkness.clip(0)
         level = float((clearest * darkness).sum() / max(clearest.sum(), 1e-12))
         paper = darkness[darkness <= 0.5 * level]
+        if not paper.size:
+            return cls(darkness, 0.0, 1.0)  # nothing stands out
         offset = float(np.median(paper))
         noise = float(np.percentile(np.abs(paper - offset), 25)) / 0.3186  # sigma, were it normal
         return cls(darkness - offset, level - offset, noise)

@@ -6,14 +6,18 @@ of a field of 28x28. Source: LeCun, Cortes & Burges, "The MNIST database of hand
 LeCun et al. 1998, "Gradient-based learning applied to document recognition", section III-A.
 """
 
+import math
+
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from scipy import ndimage
 
-from mnist_lab.pictures.grey import Grey, scaled, shrunk
+from mnist_lab.pictures.grey import Grey, levels, scaled, shrunk
+from mnist_lab.pictures.picture import PictureError
 
 FIELD = 28  # pixels a side of MNIST's images
 BOX = 20  # pixels a side of MNIST's digits
+FAINTEST = 0.1  # ink of a drawing, of 1
 MIN_STROKE = 2.0  # pixels of the 28x28; 95 % of MNIST's digits have 1.9 to 3.8
 
 
@@ -43,6 +47,23 @@ def as_mnist(ink: Grey) -> UInt8[np.ndarray, "28 28"]:
     return field
 
 
+def drawing_as_mnist(drawing: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray, "28 28"]:
+    """Bring a clean drawing of one digit into that form: all its ink, of one colour on even paper.
+
+    Nothing is looked for, so that a dot is one; picture.js of the page does the same.
+
+    Args:
+        drawing: as `grey.levels` takes them, ink dark on light paper.
+
+    Raises:
+        PictureError: there is no ink.
+    """
+    ink = 1 - levels(drawing)
+    if (most := float(ink.max())) < FAINTEST:
+        raise PictureError("no ink found: no contrast")
+    return as_mnist(ink / np.float32(most))
+
+
 def _cropped(ink: Grey, threshold: float) -> Grey:
     rows, columns = (np.nonzero((ink > threshold).any(axis))[0] for axis in (1, 0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -50,8 +71,10 @@ def _cropped(ink: Grey, threshold: float) -> Grey:
 
 def _bilevel(ink: Grey) -> Grey:
     """Steepen the edges of a digit of more than 20 pixels, and widen strokes that are thin."""
+    factor = max(ink.shape) / (8 * BOX)
+    if factor > 1 and _breadth(ink) < 3 * factor:  # or thin lines would fade
+        ink = ndimage.grey_dilation(ink, (1 + math.ceil(factor),) * 2)
     ink = shrunk(ink, 8 * BOX)
-    ink = ink / max(float(np.percentile(ink[ink > 0.1], 90)), 0.1)  # thin lines have faded
     unit = max(ink.shape) / BOX  # pixels that will be one pixel
     ink = (0.5 + (np.pad(ink, int(2 * unit)) - 0.5) * min(unit, 4)).clip(0, 1)
     inked = ink > 0.5

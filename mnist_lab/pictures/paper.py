@@ -137,6 +137,8 @@ def _sheet(light: Grey) -> Ground | None:
     if max(light.shape) < SHEET_SIZE / 2:
         return None
     coarse = shrunk(light, SHEET_SIZE)
+    if min(coarse.shape) < SHEET_SIZE / 8:
+        return None
     logs = ndimage.grey_closing(np.log(coarse + 0.03), (3, 3))
     down, across = (float(np.median(np.diff(logs, axis=axis))) for axis in (0, 1))
     rows, columns = np.indices(logs.shape)
