@@ -243,8 +243,8 @@ def test_every_snippet_of_the_page_runs(tmp_path):
 
 
 @pytest.mark.usefixtures("run")
-def test_the_readmes_checkpoint_answers_the_same_twice(run, images):
-    (snippet,) = re.findall(r"```python\n([^`]*load_from_checkpoint[^`]*)```", README)
+def test_the_checkpoint_of_the_page_answers_the_same_twice(run, images):
+    (snippet,) = re.findall(r"```python\n([^`]*load_from_checkpoint[^`]*)```", EXPORT)
     names = {}
     exec(snippet.replace("outputs/runs/...", str(run.path)), names)
     pixels = images[0].float() / 255
@@ -252,4 +252,4 @@ def test_the_readmes_checkpoint_answers_the_same_twice(run, images):
         assert torch.equal(names["model"](pixels), names["model"](pixels))
 
 
-README = (ROOT / "README.md").read_text()
+EXPORT = (ROOT / "docs" / "export.md").read_text()

@@ -24,7 +24,7 @@ from mnist_lab.export import TOLERANCE, export_command
 from mnist_lab.settings.groups import choices
 from mnist_lab.ui.errors import Failed, Refused
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "export.md"
 NAMES = ["T-shirt", "trouser", "pullover", "dress", "coat"]
 NAMES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
 
@@ -128,8 +128,8 @@ def test_the_files_say_what_they_are(run: Path) -> None:
 
 
 def test_the_onnx_file_works_without_torch(run: Path, folder: Path, tmp_path: Path) -> None:
-    """The script of the README, with torch and this package out of reach."""
-    text = README.read_text().partition("<!-- read_digits.py -->\n```python\n")[2]
+    """The script of docs/export.md, with torch and this package out of reach."""
+    text = PAGE.read_text().partition("<!-- read_digits.py -->\n```python\n")[2]
     code = text.partition("```\n")[0]
     assert len([line for line in code.splitlines() if line]) == 10
     (tmp_path / "read_digits.py").write_text(code)
