@@ -206,7 +206,7 @@ def test_of_47_classes_the_five_best_are_shown(trained, root, verbs, tmp_path):
     as_csv = verbs.run(
         "mnist_lab.predict", str(trained), str(picture), "--format", "csv", cwd=tmp_path
     )
-    (line,) = csv.DictReader(io.StringIO(as_csv.stdout))
+    line, *_ = csv.DictReader(io.StringIO(as_csv.stdout))
     assert [name for name in line if re.fullmatch(r"p\d+", name)] == [f"p{k}" for k in range(47)]
 
 
