@@ -20,7 +20,6 @@ def arc(x: float, y: float, radius: float, start: float, end: float) -> list[Poi
 
 
 THREE = arc(0.48, 0.33, 0.15, -160, 90) + arc(0.48, 0.65, 0.17, -90, 150)
-FIVE_OR_SIX = [(0.62, 0.2), (0.45, 0.22), (0.38, 0.5), *arc(0.47, 0.62, 0.15, -110, 195)]
 
 
 def main() -> None:
@@ -28,7 +27,7 @@ def main() -> None:
     command = [sys.executable, "-m", "mnist_lab.demo", run_dir, "--port", "0"]
     with server(command, r"(http://\S+)") as address, Browser.started() as browser:
         for name, digit, size, finger in (
-            ("demo", FIVE_OR_SIX, (1000, 730), False),
+            ("demo", THREE, (1000, 1180), False),
             ("demo_phone", THREE, (390, 844), True),
         ):
             browser.resize(*size, touch=finger)
