@@ -66,7 +66,7 @@ def chosen_among(
             and 1 < most < 4 * SMALLEST * long_side
         )
         raise PictureError(TOO_SMALL if few and components else NOTHING)
-    if any(_is_grain(c, labels) for c in large if c.size > 0.95 * long_side):
+    if not all(margins) and any(_is_grain(c, labels) for c in large if c.size > 0.95 * long_side):
         raise PictureError(NOTHING)
     frames, large = _without_frames(large, labels)
     inner = [c for c in large if not c.contact]
@@ -110,7 +110,7 @@ def _without_frames(
             for c in rest
             if c is not frame
             and _lies_in(c, frame)
-            and (large or c.size > 0.3 * min(frame.height, frame.width))
+            and (large or c.size > max(0.3 * min(frame.height, frame.width), 0.15 * frame.size))
             and _encloses(frame, c, labels)
         ]
         if inside:
