@@ -31,7 +31,7 @@ def commands(page):
         for line in re.sub(r"\\\n\s*", "", block).splitlines():
             if re.match(r"(mnist-|make |python |PYTHONPATH=)", line):
                 yield re.sub(r"\s+#.*$|\s{2,}\w.*$", "", line).strip()
-    for span in re.findall(r"`(mnist-\w+ [^`]+)`", FENCED.sub("", text)):
+    for span in re.findall(r"`(mnist-\w+ (?!--(?!help|cfg))[^`]+)`", FENCED.sub("", text)):
         if not re.search(r"\.\.\.(?!\S)(?<!/\.\.\.)|…|\b(NAME|DIR|RUN_OR_SWEEP_DIR)\b", span):
             yield " ".join(span.split())
 
@@ -102,7 +102,9 @@ def place(tmp_path_factory, train_run):
 def arguments(command, run, other):
     """The command line with real directories in the place of those that a page leaves open."""
     text = re.sub(
-        r"outputs/(runs|sweeps)/\w+/\.\.\.|\bRUN_DIR\b|\bRUN_A\b|\bSWEEP_DIR\b", "@", command
+        r"(?<!=)outputs/(runs|sweeps)/\w+/\.\.\.|(?<!=)outputs/lesson/\w+|\bRUN_DIR\b|\bRUN_A\b|\bSWEEP_DIR\b",
+        "@",
+        command,
     )
     text = text.replace("@", str(run), 1).replace("@", str(other)).replace("RUN_B", str(other))
     return shlex.split(text)
