@@ -110,7 +110,8 @@ def _without_frames(
             for c in rest
             if c is not frame
             and _lies_in(c, frame)
-            and (large or c.size > max(0.3 * min(frame.height, frame.width), 0.15 * frame.size))
+            and c.size
+            > max(0.12 * frame.size, 0 if large else 0.3 * min(frame.height, frame.width))
             and _encloses(frame, c, labels)
         ]
         if inside:
