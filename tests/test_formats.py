@@ -194,7 +194,17 @@ def test_of_47_classes_the_five_best_are_shown(trained, root, verbs, tmp_path):
     table = verbs.run("mnist_lab.predict", *asked, "--show", "shown.png", cwd=tmp_path)
     assert table.code == 0, table.stderr
     head, row = table.stdout.splitlines()
-    assert head.split() == ["picture", "prediction", "actual", "1.", "2.", "3.", "4.", "5."]
+    assert head.split() == [
+        "picture",
+        "prediction",
+        "unsure",
+        "actual",
+        "1.",
+        "2.",
+        "3.",
+        "4.",
+        "5.",
+    ]
     answer = json.loads(
         verbs.run("mnist_lab.predict", *asked, "--format", "json", cwd=tmp_path).stdout
     )[0]

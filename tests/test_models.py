@@ -36,6 +36,7 @@ NUM_PARAMS = {
     "experiment=cnn_12_20": 290_585,
     "experiment=fast_99": 215_194,
     "experiment=fast_994": 130_698,
+    "experiment=handwriting": 130_698,
 }
 MODELS = choices("model")
 

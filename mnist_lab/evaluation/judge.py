@@ -139,7 +139,8 @@ def judge(
         "epoch": epoch,
         **split_metrics(answers, split=split),
     }
-    metrics |= unsure_metrics(run, model, data, answers, screen, split=split)
+    keep = folder.resolve().is_relative_to(run.path.resolve())  # --out leaves a run as it was
+    metrics |= unsure_metrics(run, model, data, answers, screen, split=split, keep=keep)
     if data.own and split != "train":
         metrics["train/acc_eval"] = float(ask(model, images, "train").correct.mean())
         metrics["gap"] = metrics["train/acc_eval"] - metrics[f"{split}/acc"]
@@ -197,12 +198,13 @@ def unsure_metrics(
     screen: Screen,
     *,
     split: str,
+    keep: bool,
 ) -> dict[str, Any]:
     """The share of the split of which the network is unsure; nothing, and a line, if unknown."""
     from mnist_lab.evaluation.unsure import load_unsure
 
     try:
-        unsure = load_unsure(run, model, data=data if data.own else None)
+        unsure = load_unsure(run, model, data=data if data.own else None, keep=keep)
     except Refused as error:
         screen.print(f"Whether the network is unsure cannot be told: {error}")
         return {}

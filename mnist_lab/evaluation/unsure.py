@@ -110,6 +110,7 @@ def load_unsure(
     model: Classifier,
     *,
     data: RunData | None = None,
+    keep: bool = True,
     progress: Progress | None = None,
 ) -> Unsure:
     """Read what is stored of a run or, where nothing holds for these weights, choose and store it.
@@ -118,6 +119,7 @@ def load_unsure(
 
     Args:
         data: the run's own images, where they were found already.
+        keep: store what is chosen, in the run's directory.
 
     Raises:
         Refused: nothing is stored, and the run's images are not to be had; none is downloaded.
@@ -128,8 +130,9 @@ def load_unsure(
     if unsure is None:
         found = data or run.data(["data.download=false"])
         unsure = Unsure.chosen(model, found.load(), progress=progress)
-        with contextlib.suppress(OSError):
-            write_unsure(path, unsure, identity=identity)
+        if keep:
+            with contextlib.suppress(OSError):
+                write_unsure(path, unsure, identity=identity)
     return unsure
 
 
