@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from mnist_lab.run.stored import RunData, StoredRun, add_runs, stored_runs
+from mnist_lab.run.stored import add_runs, stored_runs
 from mnist_lab.ui.console import progress_bar
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.verb import Parser, verb, whole
-
-if TYPE_CHECKING:
-    from mnist_lab.evaluation.unsure import Unsure
-    from mnist_lab.models.classifier import Classifier
 
 EXAMPLES = """\
 examples:
@@ -62,30 +58,21 @@ def demo_command(args: Sequence[str]) -> None:
         from mnist_lab.drawing.facts import facts_of
         from mnist_lab.drawing.reader import NUM_PIXELS, SIDE, Reader
         from mnist_lab.evaluation.neighbours import TrainingImages
+        from mnist_lab.evaluation.unsure import unsure_or_why
 
+        say = functools.partial(print, file=sys.stderr)
         readers = []
         for run, images, (model, epoch) in zip(runs, data, networks, strict=True):
             split = images.load().splits["train"]
             with progress_bar("training images", len(split[0])) as advance:
                 training = TrainingImages.of(model, split, progress=advance)
             facts = facts_of(run, epoch=epoch) | {"num_images": len(training.images)}
-            unsure = unsure_of(run, model, images)
+            unsure = unsure_or_why(run, model, say, data=images)
             readers.append(Reader(model, training, facts, unsure))
         app = application(readers, num_bytes=SIDE * SIDE, num_pixels=NUM_PIXELS)
         port = listener.getsockname()[1]
         print(f"Draw at http://{ADDRESS}:{port}/ (Ctrl-C ends it)", flush=True)
         serve(app, listener)
-
-
-def unsure_of(run: StoredRun, model: Classifier, data: RunData) -> Unsure | None:
-    """What tells where the network is unsure; None, and a line, where that cannot be told."""
-    from mnist_lab.evaluation.unsure import load_unsure
-
-    try:
-        return load_unsure(run, model, data=data if data.own else None)
-    except Refused as error:
-        print(f"Whether the network is unsure cannot be told: {error}", file=sys.stderr)
-        return None
 
 
 if __name__ == "__main__":

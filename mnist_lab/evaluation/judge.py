@@ -201,12 +201,10 @@ def unsure_metrics(
     keep: bool,
 ) -> dict[str, Any]:
     """The share of the split of which the network is unsure; nothing, and a line, if unknown."""
-    from mnist_lab.evaluation.unsure import load_unsure
+    from mnist_lab.evaluation.unsure import unsure_or_why
 
-    try:
-        unsure = load_unsure(run, model, data=data if data.own else None, keep=keep)
-    except Refused as error:
-        screen.print(f"Whether the network is unsure cannot be told: {error}")
+    unsure = unsure_or_why(run, model, screen.print, data=data, keep=keep)
+    if unsure is None:
         return {}
     are_unsure = unsure(data.load().splits[split][0])
     return {

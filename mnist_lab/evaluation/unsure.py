@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,6 +25,7 @@ from mnist_lab.evaluation.neighbours import layer_inputs
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.run.predictions import UNREADABLE
 from mnist_lab.run.stored import RunData, StoredRun
+from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import read_bytes, write_atomically
 
 SHARE = 0.01  # of validation digits that are to be unsure
@@ -134,6 +136,26 @@ def load_unsure(
             with contextlib.suppress(OSError):
                 write_unsure(path, unsure, identity=identity)
     return unsure
+
+
+def unsure_or_why(
+    run: StoredRun,
+    model: Classifier,
+    say: Callable[[str], object],
+    *,
+    data: RunData | None,
+    keep: bool = True,
+) -> Unsure | None:
+    """`load_unsure` for a verb that has an answer without it, too: then a line says why.
+
+    Args:
+        data: of the verb; other images than the run's own do not choose thresholds.
+    """
+    try:
+        return load_unsure(run, model, data=data if data and data.own else None, keep=keep)
+    except Refused as error:
+        say(f"Whether the network is unsure cannot be told: {error}")
+        return None
 
 
 def looked_at(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -123,12 +124,10 @@ def tell_unsure(
     data: RunData | None,
 ) -> None:
     """Fill in where the network is unsure, unless that cannot be told: then a line says why."""
-    from mnist_lab.evaluation.unsure import load_unsure
+    from mnist_lab.evaluation.unsure import unsure_or_why
 
-    try:
-        unsure = load_unsure(run, model, data=data)
-    except Refused as error:
-        print(f"Whether the network is unsure cannot be told: {error}", file=sys.stderr)
+    unsure = unsure_or_why(run, model, functools.partial(print, file=sys.stderr), data=data)
+    if unsure is None:
         return
     for each, is_unsure in zip(asked, unsure(images).tolist(), strict=True):
         each.unsure = is_unsure
