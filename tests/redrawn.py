@@ -233,6 +233,12 @@ def ruling(canvas, rng, pitch, width, *, squares):
     return ndimage.gaussian_filter(lines, 0.6)
 
 
+def over_lines(canvas, lines, rng):
+    """Ink and lines about as dark as it, photographed."""
+    both = np.maximum(canvas, lines * rng.uniform(0.7, 1))
+    return photographed(on_paper(both, rng, black=(0.2, 0.5)), rng)
+
+
 def squared_dark(images, rng):
     """Squares as dark as the pencil."""
     canvas = canvas_for(rng, (400, 1200))
@@ -245,9 +251,7 @@ def squared_dark(images, rng):
     box = anywhere(canvas, ink, rng)
     width = max(1, tall * rng.uniform(0.008, 0.03))
     lines = ruling(canvas, rng, tall * rng.uniform(0.12, 0.6), width, squares=True)
-    return photographed(
-        on_paper(np.maximum(canvas, lines * rng.uniform(0.7, 1)), rng, black=(0.2, 0.5)), rng
-    ), [box]
+    return over_lines(canvas, lines, rng), [box]
 
 
 def ruled_dark(images, rng):
@@ -256,9 +260,7 @@ def ruled_dark(images, rng):
     box = anywhere(canvas, ink_of(images[0], tall, rng, thinnest=0.05), rng)
     width = max(1, tall * rng.uniform(0.008, 0.02))
     lines = ruling(canvas, rng, tall * rng.uniform(0.3, 1.2), width, squares=False)
-    return photographed(
-        on_paper(np.maximum(canvas, lines * rng.uniform(0.7, 1)), rng, black=(0.2, 0.5)), rng
-    ), [box]
+    return over_lines(canvas, lines, rng), [box]
 
 
 def punched(images, rng):
