@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test test-all lint bench chaos audit
+.PHONY: train test test-all lint bench record chaos audit
 
 train: .venv/ready
 	$(BIN)/mnist-train $(ARGS)
@@ -17,6 +17,10 @@ test-all: .venv/ready
 # Speed beside a bare loop, plain Lightning and Keras; ARGS=--help says what can be chosen.
 bench: .venv/ready .venv-bench/ready
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+# A record run again, seed by seed: NAME=fast_99, or all; ARGS=--help says what can be chosen.
+record: .venv/ready
+	$(BIN)/python -m records.run $(NAME) $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
