@@ -15,6 +15,7 @@ from mnist_lab import models
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.models.cnn import CNN
 from mnist_lab.models.dropout import Dropout
+from mnist_lab.models.layers import BatchNorm, Noise
 from mnist_lab.models.linear import Linear
 from mnist_lab.models.mlp import MLP
 from mnist_lab.settings.build import build
@@ -28,6 +29,9 @@ NUM_PARAMS = {
     "model=mlp": 407_050,
     "model=cnn": 290_585,
     "model=pooled_cnn": 215_194,
+    "model=batchnorm_cnn": 215_250,
+    "model=batchnorm_mlp": 670_730,
+    "model=small_cnn": 1_826,
     "experiment=mlp_512x2_dropout": 669_706,
     "experiment=mlp_800_dropout_sgd": 636_010,
     "experiment=mlp_512": 407_050,
@@ -130,6 +134,80 @@ def test_pooled_cnn_equals_relu_before_pooling():
     torch.testing.assert_close(network(images), expected)
 
 
+def normalised(values, norm):
+    """By the means of the batch, map by map; torch divides by n there."""
+    over = [k for k in range(values.ndim) if k != 1]
+    mean, variance = values.mean(over, keepdim=True), values.var(over, correction=0, keepdim=True)
+    shape = [1, -1, *[1] * (values.ndim - 2)]
+    scaled = (values - mean) / (variance + norm.eps).sqrt()
+    return scaled * norm.weight.view(shape) + norm.bias.view(shape)
+
+
+def layers_of(network, *kinds):
+    return [layer for layer in network.modules() if isinstance(layer, kinds)]
+
+
+def test_batchnorm_cnn_is_what_its_docstring_says():
+    torch.manual_seed(0)
+    sizes = ["model.channels=[3,4]", "model.kernels=[5,2]", "model.width=7", "model.crop=2"]
+    network = built("model=batchnorm_cnn", *sizes).train()
+    images = torch.rand(5, 1, 28, 28)
+    maps = images[:, :, 2:26, 2:26]
+    pairs = zip(layers_of(network, nn.Conv2d), layers_of(network, nn.BatchNorm2d), strict=True)
+    for convolution, norm in pairs:
+        nn.init.uniform_(norm.weight)
+        maps = F.relu(normalised(F.max_pool2d(F.conv2d(maps, convolution.weight), 2), norm))
+    hidden, last = layers_of(network, nn.Linear)
+    expected = last(F.relu(hidden(maps.permute(0, 2, 3, 1).flatten(1))))
+    torch.testing.assert_close(network(images), expected)
+
+
+def test_small_cnn_is_what_its_docstring_says():
+    torch.manual_seed(0)
+    network = built("model=small_cnn", "model.channels=[3,4,5]", "model.kernels=[5,2,3]").train()
+    images = torch.rand(5, 1, 28, 28)
+    maps = images
+    convolutions, norms = layers_of(network, nn.Conv2d), layers_of(network, nn.BatchNorm2d)
+    for k, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
+        maps = F.conv2d(maps, convolution.weight)
+        maps = F.relu(normalised(F.max_pool2d(maps, 2) if k < 2 else maps, norm))
+    (last,) = layers_of(network, nn.Linear)
+    torch.testing.assert_close(network(images), last(maps.mean((2, 3))))
+
+
+def test_batchnorm_mlp_is_what_its_docstring_says():
+    torch.manual_seed(0)
+    network = built("model=batchnorm_mlp", "model.width=6", "model.noise=0").train()
+    images = torch.rand(5, 1, 28, 28)
+    *inner, last = layers_of(network, nn.Linear)
+    hidden = images.flatten(1)
+    for layer, norm in zip(inner, layers_of(network, nn.BatchNorm1d), strict=True):
+        hidden = F.relu(normalised(hidden @ layer.weight.T, norm))
+    torch.testing.assert_close(network(images), last(hidden))
+
+
+def test_noise_is_added_in_training_alone():
+    torch.manual_seed(0)
+    noise, values = Noise(0.5).train(), torch.rand(200, 500)
+    added = noise(values) - values
+    assert abs(added.mean()) < 5 * 0.5 / math.sqrt(added.numel())
+    assert abs(added.var() / 0.25 - 1) < 5 * math.sqrt(2 / added.numel())
+    assert noise.eval()(values) is values
+    assert Noise(0.0).train()(values) is values
+
+
+def test_an_epoch_may_end_with_a_batch_of_one():
+    torch.manual_seed(0)
+    norm = BatchNorm(3).train()
+    norm(torch.rand(20, 3))
+    means = norm.running_mean.clone(), norm.running_var.clone()
+    one = torch.rand(1, 3)
+    alone = norm(one)
+    assert torch.equal(alone, norm.eval()(one))
+    assert torch.equal(norm.running_mean, means[0])
+    assert torch.equal(norm.running_var, means[1])
+
+
 def layers_with_weights(network):
     return [layer for layer in network.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
 
@@ -164,6 +242,8 @@ def test_first_weights_follow_their_formulas(name):
             else:
                 assert weight.abs().max() <= half_range
                 assert weight.abs().max() > 0.8 * half_range
+            if layer.bias is None:
+                continue  # batch normalisation has it
             if init == "torch":
                 assert (layer.bias != 0).any()
                 assert layer.bias.abs().max() <= half_range
@@ -181,7 +261,7 @@ def test_torch_init_is_the_default_of_torch():
         assert torch.equal(layer.bias, reference.bias)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "linear"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("linear", "small_cnn")])
 def test_dropout_silences_its_share_in_training_and_nothing_in_evaluation(name):
     share = 0.25
     torch.manual_seed(0)
@@ -195,7 +275,7 @@ def test_dropout_silences_its_share_in_training_and_nothing_in_evaluation(name):
     images = torch.rand(64, 1, 28, 28)
     network.train()
     network(images)
-    assert len(outputs) == len(dropouts) == 1
+    assert len(outputs) == len(dropouts) == (2 if name == "batchnorm_mlp" else 1)
     active = inputs[0] > 0  # after ReLU: a zero there tells nothing
     silenced = (outputs[0] == 0) & active
     n = int(active.sum())

@@ -1,7 +1,9 @@
-"""What several networks share: pixels flattened without a copy, and the first weights."""
+"""What several networks share: layers that torch has not as they are needed, the first weights."""
 
 from typing import final
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.settings.table import INITS
@@ -21,6 +23,52 @@ class FlattenPixels(nn.Module):
         return maps.permute(0, 2, 3, 1).flatten(1)
 
 
+@final
+class Crop(nn.Module):
+    """(n, maps, height, width) without `edge` rows and columns on each side."""
+
+    def __init__(self, edge: int) -> None:
+        super().__init__()
+        self.edge = edge
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps[..., self.edge : -self.edge, self.edge : -self.edge]
+
+    def extra_repr(self) -> str:
+        return str(self.edge)
+
+
+@final
+class Noise(nn.Module):
+    """Gaussian noise of standard deviation `deviation`, in training alone."""
+
+    def __init__(self, deviation: float) -> None:
+        super().__init__()
+        self.deviation = deviation
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not (self.training and self.deviation):
+            return values
+        return values + self.deviation * torch.randn_like(values)
+
+    def extra_repr(self) -> str:
+        return str(self.deviation)
+
+
+@final
+class BatchNorm(nn.BatchNorm1d):
+    """torch's, which refuses a batch of one image; its epoch may end with one.
+
+    That one is normalised by the running means, as in evaluation, and changes nothing of them.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and len(input) == 1:
+            means = self.running_mean, self.running_var
+            return F.batch_norm(input, *means, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
 def init_weights(network: nn.Module, init: str) -> None:
     """Set the weights of every linear and convolutional layer.
 
@@ -35,5 +83,5 @@ def init_weights(network: nn.Module, init: str) -> None:
                 nn.init.xavier_uniform_(layer.weight)
             else:
                 nn.init.uniform_(layer.weight, -UNIFORM, UNIFORM)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
