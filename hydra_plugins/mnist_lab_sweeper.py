@@ -68,9 +68,9 @@ class LabSweeper(BasicSweeper):
         from mnist_lab.sweep.grid import Shape, grid
         from mnist_lab.sweep.plan import plan
         from mnist_lab.sweep.race import raced
-        from mnist_lab.sweep.record import FILE
         from mnist_lab.sweep.resume import refuse_other_jobs, resume_sweep
         from mnist_lab.sweep.search import searched
+        from mnist_lab.sweep.stored import FILE
 
         assert self.config is not None
         assert self.hydra_context is not None

@@ -26,7 +26,8 @@ from mnist_lab.settings.table import SETTINGS
 from mnist_lab.study.results import read_results
 from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.plan import plan
-from mnist_lab.sweep.record import Sweep, planned_job
+from mnist_lab.sweep.record import Sweep
+from mnist_lab.sweep.stored import planned_job
 from mnist_lab.ui.errors import Refused
 
 RESUME = "mnist_lab.resume"

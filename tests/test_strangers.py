@@ -26,7 +26,7 @@ from mnist_lab.evaluate import evaluate_command
 from mnist_lab.export import export_command
 from mnist_lab.predict import predict_command
 from mnist_lab.resume import resume_command
-from mnist_lab.sweep.record import planned_job
+from mnist_lab.sweep.stored import planned_job
 from mnist_lab.ui.verb import exit_code
 
 VERBS = {

@@ -23,8 +23,9 @@ from mnist_lab.sweep import plan as sweep_plan
 from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.launcher import quoted
 from mnist_lab.sweep.plan import directory_names, plan
-from mnist_lab.sweep.record import Sweep, nested, read_jobs, read_sweep
+from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.resume import resume_arguments
+from mnist_lab.sweep.stored import nested, read_jobs, read_sweep
 from mnist_lab.train import train_command
 from mnist_lab.ui.errors import Refused
 

@@ -17,7 +17,7 @@ from mnist_lab.run.images import own_images
 from mnist_lab.run.resume import go_on
 from mnist_lab.run.tensorboard import write_session_end
 from mnist_lab.settings import own
-from mnist_lab.sweep.record import job_state, planned_job
+from mnist_lab.sweep.stored import job_state, planned_job
 from mnist_lab.ui.errors import Failed, Refused, first_line
 from mnist_lab.ui.signals import Interrupted, handlers_kept, listen
 from mnist_lab.ui.startup import import_lightning

@@ -24,8 +24,9 @@ from mnist_lab.sweep.launcher import pool_slots
 from mnist_lab.sweep.plan import Job, Plan
 from mnist_lab.sweep.pool import crew
 from mnist_lab.sweep.race import label, race_of
-from mnist_lab.sweep.record import Sweep, read_jobs, read_sweep
+from mnist_lab.sweep.record import Sweep
 from mnist_lab.sweep.search import search_of
+from mnist_lab.sweep.stored import read_jobs, read_sweep
 from mnist_lab.ui.console import screen
 from mnist_lab.ui.errors import Refused
 

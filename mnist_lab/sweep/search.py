@@ -16,8 +16,8 @@ from mnist_lab.sweep.composer import Composer
 from mnist_lab.sweep.grid import Row, Shape, axes_of, where_it_applies
 from mnist_lab.sweep.plan import Job, Plan, plan
 from mnist_lab.sweep.race import ENDED, label, refuse_without_validation
-from mnist_lab.sweep.record import refuse_unfit
 from mnist_lab.sweep.space import DRAWN, Params, Space, Trial
+from mnist_lab.sweep.stored import refuse_unfit
 from mnist_lab.ui.console import percent
 from mnist_lab.ui.errors import Refused
 from mnist_lab.ui.files import shown_path

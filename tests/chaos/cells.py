@@ -11,7 +11,7 @@ from runs import TRAIN, checkpoints_load, cut_back, only_run, same_result, wait_
 from sweeps import only_sweep
 
 from mnist_lab.run.directory import is_held
-from mnist_lab.sweep.record import job_state
+from mnist_lab.sweep.stored import job_state
 
 PRESSED = ("Interrupted", "KeyboardInterrupt")  # the latter where nothing is under way yet
 IMPORTS = "from mnist_lab.train import train_command; from mnist_lab.resume import resume_command"

@@ -23,7 +23,7 @@ from sweeps import only_sweep, status
 
 from mnist_lab.run.directory import is_held
 from mnist_lab.settings.groups import EXTRAS
-from mnist_lab.sweep.record import job_state
+from mnist_lab.sweep.stored import job_state
 
 GRID = ["model.width=8,32", "optimizer=sgd,adam", "seed=0,1,2"]
 POOL = ["hydra/launcher=pool", "hydra.launcher.slots=2"]

@@ -12,7 +12,7 @@ from test_environment import slurm_job
 
 from mnist_lab.run.checkpoints import read_checkpoint
 from mnist_lab.run.directory import read_epochs
-from mnist_lab.sweep.record import job_state
+from mnist_lab.sweep.stored import job_state
 
 TRAIN, RESUME = "mnist_lab.train", "mnist_lab.resume"
 
