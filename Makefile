@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test test-all lint bench record chaos audit
+.PHONY: train test test-all docs-check lint bench record chaos audit
 
 train: .venv/ready
 	$(BIN)/mnist-train $(ARGS)
@@ -13,6 +13,10 @@ test: .venv/ready
 
 test-all: .venv/ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# Every link, picture and command of the pages.
+docs-check: .venv/ready
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_yours.py tests/test_trouble.py $(ARGS)
 
 # Speed beside a bare loop, plain Lightning and Keras; ARGS=--help says what can be chosen.
 bench: .venv/ready .venv-bench/ready

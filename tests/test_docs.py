@@ -16,7 +16,7 @@ README = ROOT / "README.md"
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")),
     *(ROOT / "docs").glob("*.md"),
-    ROOT / "benchmarks" / "README.md",
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "records")),
 ]
 ELSEWHERE = ("yours.md", "python.md")  # pages with a test of their own
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
