@@ -38,8 +38,11 @@ NUM_PARAMS = {
     "experiment=mlp_100": 79_510,
     "experiment=mlp_25x2": 20_535,
     "experiment=cnn_12_20": 290_585,
-    "experiment=fast_99": 215_194,
-    "experiment=fast_994": 130_698,
+    "experiment=fast_99": 72_058,
+    "experiment=fast_994": 130_866,
+    "experiment=best_cnn": 186_346,
+    "experiment=best_mlp": 1_865_738,
+    "experiment=small_cnn": 2_394,
     "experiment=handwriting": 130_698,
 }
 MODELS = choices("model")
