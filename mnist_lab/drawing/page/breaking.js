@@ -1,10 +1,6 @@
 // What was broken, in the networks and in what they are shown, and the way back.
 "use strict";
 
-// Of the 3x3 pixels around one, row by row: itself and those beside it, and the weights of a blur.
-const CROSS = [1, 3, 4, 5, 7];
-const BLUR = [1, 2, 1, 2, 4, 2, 1, 2, 1].map((each) => each / 16);
-
 // Changes of the image that every network is shown, in the order of their buttons.
 const WAYS = {
   "←": (image) => moved(image, (x, y) => [x + 2, y]),
@@ -13,9 +9,9 @@ const WAYS = {
   "↓": (image) => moved(image, (x, y) => [x, y - 2]),
   "turn left": (image) => turned(image, 10),
   "turn right": (image) => turned(image, -10),
-  thicker: (image) => around(image, (near) => Math.max(...CROSS.map((k) => near[k]))),
-  thinner: (image) => around(image, (near) => Math.min(...CROSS.map((k) => near[k]))),
-  blur: (image) => around(image, (near) => near.reduce((sum, each, k) => sum + each * BLUR[k], 0)),
+  thicker: (image) => around(image, Math.max),
+  thinner: (image) => around(image, Math.min),
+  blur: (image) => around(image, (...near) => near.reduce((sum, each) => sum + each / 5, 0)),
   invert: (image) => image.map((each) => 1 - each),
 };
 
@@ -52,12 +48,12 @@ function toggle(what, layer, unit) {
   });
 }
 
-// Whether a run answers something else than the whole drawing, or as another network.
+// Whether a run answers something else than the drawing, or is another than it was.
 function isBroken(run = lookedAt) {
   const { ways, silenced, zeroed, noise } = broken;
-  if (ways.length || run !== lookedAt) return ways.length > 0;
   const units = [silenced, zeroed].flatMap((each) => Object.values(each).flat());
-  return units.length > 0 || Object.values(noise).some(({ share }) => share > 0);
+  const hasChanged = units.length > 0 || Object.values(noise).some(({ share }) => share > 0);
+  return ways.length > 0 || (run === lookedAt && hasChanged);
 }
 
 // What the networks are shown of the chosen digit: 784 numbers, 0 paper to 1 ink.
@@ -65,16 +61,13 @@ function changedImage() {
   return broken.ways.reduce((image, way) => WAYS[way](image), floats(digits[chosen][0].image));
 }
 
-// Beyond the edge there is paper.
-const levelAt = (image, x, y) => (x < 0 || y < 0 || x > 27 || y > 27 ? 0 : image[28 * y + x]);
-
-// Each pixel from another place, between four of which it lies.
+// Each pixel from another place, between four of which it lies; beyond the edge there is paper.
 function moved(image, from) {
+  const at = (x, y) => (x < 0 || y < 0 || x > 27 || y > 27 ? 0 : image[28 * y + x]);
   return image.map((_, i) => {
     const [x, y] = from(i % 28, Math.floor(i / 28));
     const [left, top] = [Math.floor(x), Math.floor(y)];
-    const line = (row) =>
-      levelAt(image, left, row) * (left + 1 - x) + levelAt(image, left + 1, row) * (x - left);
+    const line = (row) => at(left, row) * (left + 1 - x) + at(left + 1, row) * (x - left);
     return line(top) * (top + 1 - y) + line(top + 1) * (y - top);
   });
 }
@@ -87,10 +80,9 @@ function turned(image, degrees) {
   ]);
 }
 
-// Each pixel from the 3x3 around it, row by row.
+// Each pixel joined with the four beside it.
 function around(image, joined) {
-  const places = [-1, 0, 1].flatMap((dy) => [-1, 0, 1].map((dx) => [dx, dy]));
-  return image.map((_, i) =>
-    joined(places.map(([dx, dy]) => levelAt(image, (i % 28) + dx, Math.floor(i / 28) + dy))),
-  );
+  const sides = [[1, 0], [-1, 0], [0, 1], [0, -1]];
+  const near = sides.map(([dx, dy]) => moved(image, (x, y) => [x + dx, y + dy]));
+  return image.map((each, i) => joined(each, ...near.map((other) => other[i])));
 }

@@ -19,19 +19,34 @@ const pens = new Map(); // pointer -> the stroke that it draws
 function redraw(kept) {
   strokes = kept;
   pens.clear();
-  blank(ink);
-  for (const each of kept) drawLine(ink, each, PEN * paper.width);
-  element("hint").hidden = kept.length > 0;
+  showPaper();
+}
+
+function showPaper() {
+  drawLines(ink, strokes, PEN * paper.width);
+  element("hint").hidden = strokes.length > 0;
   drawn();
 }
 
 const clearPaper = () => redraw([]);
 const undoStroke = () => redraw(strokes.slice(0, -1));
 
-function blank(context) {
-  context.resetTransform();
+// Lines on white paper, through a transform.
+function drawLines(context, lines, width, ...transform) {
+  context.reset();
   context.fillStyle = "#fff";
-  context.fillRect(0, 0, context.canvas.width, context.canvas.height);
+  context.fillRect(0, 0, paper.width, paper.width);
+  context.setTransform(...transform);
+  context.lineWidth = width;
+  context.lineCap = context.lineJoin = "round";
+  for (const points of lines) {
+    const [x, y] = points[0];
+    context.beginPath();
+    context.moveTo(x, y);
+    context.lineTo(x + 0.01, y); // Chromium paints nothing for a line of no length: no dot
+    for (const each of points) context.lineTo(...each);
+    context.stroke();
+  }
 }
 
 // Where a pen is; beyond the paper's edge it draws along the edge, so that all ink is seen.
@@ -57,20 +72,15 @@ function drawLine(context, points, width) {
 paper.onpointerdown = (event) => {
   if (event.button !== 0) return;
   paper.setPointerCapture(event.pointerId);
-  const stroke = [point(event)];
-  strokes.push(stroke);
-  pens.set(event.pointerId, stroke);
-  paper.onpointermove(event);
+  pens.set(event.pointerId, [point(event)]);
+  strokes.push(pens.get(event.pointerId));
+  showPaper();
 };
 paper.onpointermove = (event) => {
-  const stroke = pens.get(event.pointerId);
-  if (!stroke) return;
-  const events = event.getCoalescedEvents?.() ?? [];
-  const added = (events.length ? events : [event]).map(point);
-  drawLine(ink, [stroke.at(-1), ...added], PEN * paper.width);
-  stroke.push(...added);
-  element("hint").hidden = true;
-  drawn();
+  if (!pens.has(event.pointerId)) return;
+  const events = [...(event.getCoalescedEvents?.() ?? []), event];
+  pens.get(event.pointerId).push(...events.map(point));
+  showPaper();
 };
 paper.onlostpointercapture = (event) => pens.delete(event.pointerId); // lifted, or taken away
 
@@ -100,9 +110,7 @@ function drawing(lines = groups().at(-1)) {
   const [xs, ys] = [0, 1].map((axis) => extent(lines.flat().map((each) => each[axis])));
   const scale = LONGEST / Math.max(xs[1], ys[1], SMALLEST * paper.width);
   const [left, top] = [xs, ys].map(([least, length]) => SIDE / 2 - scale * (least + length / 2));
-  blank(small);
-  small.setTransform(scale, 0, 0, scale, left, top);
-  for (const each of lines) drawLine(small, each, PEN_READ / scale);
+  drawLines(small, lines, PEN_READ / scale, scale, 0, 0, scale, left, top);
   const pixels = small.getImageData(0, 0, SIDE, SIDE).data;
   return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => pixels[4 * i]);
 }

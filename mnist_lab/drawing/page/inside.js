@@ -145,10 +145,10 @@ function frame({ canvas, columns, height, width }, unit, color) {
 // that has as many units; -1: there is none.
 function leading() {
   const { layers } = runs[lookedAt];
-  const isOther = ({ shape }) => shape[0] !== layers[pointed.layer].shape[0];
-  const before = layers.slice(0, pointed.layer + 1);
-  const from = before.findLastIndex((each) => each.weightShape?.length > 1);
-  return before.slice(Math.max(from, 0)).some(isOther) ? -1 : from;
+  const { shape } = layers[pointed.layer];
+  let from = pointed.layer;
+  while (layers[from]?.shape[0] === shape[0] && !(layers[from].weightShape?.length > 1)) from -= 1;
+  return layers[from]?.shape[0] === shape[0] ? from : -1;
 }
 
 const silence = () => toggle("silenced", pointed.layer, pointed.unit);

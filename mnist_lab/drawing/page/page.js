@@ -38,7 +38,9 @@ async function drawn() {
   for (let asked; strokes.length && asked !== version; ) {
     asked = version;
     const [sheet, parts] = [strokes, groups()];
-    const found = await answersTo(parts).catch(() => [[{ error: NO_ANSWER }]]);
+    const answers = (levels) => Promise.all(runs.map((_, k) => source.read(levels, k)));
+    const reading = Promise.all(parts.map((each) => answers(drawing(each))));
+    const found = await reading.catch(() => [[{ error: NO_ANSWER }]]);
     if (sheet !== strokes) continue;
     const error = found.flat().find((each) => each.error)?.error;
     if (!error) digits = found;
@@ -47,16 +49,6 @@ async function drawn() {
     show();
   }
   asking = false;
-}
-
-// For each of several digits an answer of each run.
-async function answersTo(parts) {
-  const found = [];
-  for (const levels of parts.map((each) => drawing(each))) {
-    found.push([]);
-    for (const k of runs.keys()) found.at(-1).push(await source.read(levels, k));
-  }
-  return found;
 }
 
 const say = (text) => (element("status").textContent = text);
@@ -116,10 +108,7 @@ const floats = (base64) => Float32Array.from(bytesOf(base64), (level) => level /
 // Paint 784 numbers, 0 paper to 1 ink, as ink on paper.
 function paint(canvas, image) {
   const pixels = new ImageData(FIELD, FIELD);
-  image.forEach((level, i) => {
-    pixels.data.fill(255 - Math.round(255 * level), 4 * i, 4 * i + 3);
-    pixels.data[4 * i + 3] = 255;
-  });
+  pixels.data.set(Array.from(image, (level) => [...Array(3).fill(255 - 255 * level), 255]).flat());
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
@@ -164,8 +153,8 @@ async function start() {
     if (key === "Escape") clearPaper();
     if (key === "Backspace" && !target.matches("input")) undoStroke();
   };
-  blank(ink);
   lookInto(0);
+  clearPaper();
 }
 
 start().catch((error) => {
