@@ -358,7 +358,10 @@ def test_the_benchmark_of_the_page_s_network(
     run = train_run(folder / "timed", "experiment=mlp_25x2", *data, "trainer.max_epochs=1")
     inside.main([str(run)])
     _, row = capsys.readouterr().out.splitlines()
-    name, logits, probs, _, median, _, most, _ = row.split()
+    name, logits, probs, _, *times = row.split()
+    median, most, shown, longest, painted, longest_painted = map(float, times[::2])
     assert name == f"{run.parent.name}/timed"
     assert 0 <= float(probs) <= float(logits) <= TOLERANCE
-    assert 0 <= float(median) <= float(most)
+    assert 0 <= median <= most
+    assert 0 < shown < painted < longest_painted
+    assert shown < longest < longest_painted
