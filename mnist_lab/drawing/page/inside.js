@@ -6,7 +6,7 @@ const NUM_COLUMNS = 256; // pixels of a layer's picture from left to right, at m
 const NUM_WEIGHTS = 30; // pixels of a picture of weights, likewise
 const NUM_STRONGEST = 6; // connections that are named
 const [ABOVE, BELOW] = [0x005ed5, 0xb27200]; // orange and blue: bytes of blue, green, red
-const FRAMES = { pointed: "#d55e00", silenced: "#8c8c8c" };
+const FRAMES = { pointed: "currentcolor", silenced: "#8c8c8c" };
 const STEPS = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (n) => -n, ArrowDown: (n) => n };
 
 let views = []; // of each layer that computes something: its index, picture and slider
@@ -34,7 +34,7 @@ const makeButton = (text, onclick) => make("button", { onclick }, text);
 
 // A picture of so many maps, or units without one, beside and below each other.
 function makePicture(shape, most, properties) {
-  const room = Math.floor(most / shape[0]) - 1; // few units are as large as fingers like
+  const room = Math.floor(most / 2 / Math.sqrt(shape[0])) - 1; // few are as large as fingers like
   const side = Math.min(Math.max(room, UNIT.least), UNIT.most);
   const [count, height = side, width = side] = shape;
   const columns = Math.max(1, Math.min(count, Math.floor(most / (width + 1))));

@@ -130,8 +130,9 @@ function makeRun(facts, { reason, ...told }, k) {
   const card = k ? document.querySelector(".answer").cloneNode(true) : element("answer");
   if (k) [card, ...card.querySelectorAll("[id]")].forEach((each) => each.removeAttribute("id"));
   if (k) runs.at(-1).card.after(card);
-  const known = facts.test_acc === null ? "" : `, right on ${percent(facts.test_acc)} of the test`;
-  card.querySelector(".network").textContent = `${facts.run}, epoch ${facts.epoch}${known}`;
+  const { run, epoch, test_acc: acc } = facts;
+  const known = acc === null ? "" : `, right on ${percent(acc)} of the test images`;
+  card.querySelector(".network").textContent = `${run}, epoch ${epoch}${known}`;
   const bars = facts.class_names.map(makeBar);
   card.querySelector(".bars").replaceChildren(...bars.map(({ item }) => item));
   return { ...facts, reason, layers: reason ? null : unpackNetwork(told), card, bars };

@@ -68,7 +68,7 @@ async function cover() {
   const most = Math.max(largest(losses), 1e-9);
   const context = element("covered").getContext("2d");
   paint(element("covered"), image.map((level) => 0.6 * level));
-  context.fillStyle = FRAMES.pointed;
+  context.fillStyle = "#d55e00";
   losses.forEach((loss, i) => {
     context.globalAlpha = (0.8 * loss) / most;
     context.fillRect(i % FIELD, Math.floor(i / FIELD), 1, 1);
