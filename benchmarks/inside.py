@@ -3,7 +3,8 @@
 Beside the modules in torch, on 1,000 test images in a headless Chromium: how far logits and
 probabilities lie apart, how long a forward pass takes, all layers kept, and how long it takes from
 a movement of the pen until all is shown (28x28, two passes, probabilities, every layer's picture,
-layout) and until it is painted, in a page from a file. `taskset -c 0` before it leaves the browser a single core.
+layout) and until it is painted, in a page from a file. `taskset -c 0` before it leaves the browser
+a single core.
 """
 
 from __future__ import annotations
