@@ -247,13 +247,17 @@ def test_noise_on_weights(choice: str, index: int, window: Any) -> None:
     changes = {"noise": {index: {"share": 0.5, "seed": 4}}, "silenced": {index: [1]}}
     changed = check_change(window, model, images, changes)
     script = """
-    const weights = (share, seed) =>
-      [...forward(network, images[0], { noise: { [arguments[2]]: { share, seed } } })
-        .layers[arguments[2]].weight];
+    const weights = (share, seed) => {
+      const noise = { [arguments[2]]: { share, seed } };
+      const { weight } = forward(network, images[0], { noise }).layers[arguments[2]];
+      const letters = Array.from(new Uint8Array(weight.buffer), (byte) => String.fromCharCode(byte));
+      return btoa(letters.join(""));
+    };
     return [weights(0.5, 4), weights(0.5, 5), weights(0.1, 4), weights(0.5, 4)];
     """
-    noisy, other, smaller, again = in_page(window, model, images[:1], script, index)
-    assert noisy == again
+    found = in_page(window, model, images[:1], script, index)
+    noisy, other, smaller, again = (np.frombuffer(base64.b64decode(each), "<f4") for each in found)
+    np.testing.assert_array_equal(noisy, again)
     layer = copy.deepcopy(module_of(model, index))
     own = layer.weight.detach().flatten()
     noise, other_noise, small_noise = (torch.tensor(each) - own for each in (noisy, other, smaller))
