@@ -250,8 +250,8 @@ def test_noise_on_weights(choice: str, index: int, window: Any) -> None:
     const weights = (share, seed) => {
       const noise = { [arguments[2]]: { share, seed } };
       const { weight } = forward(network, images[0], { noise }).layers[arguments[2]];
-      const letters = Array.from(new Uint8Array(weight.buffer), (byte) => String.fromCharCode(byte));
-      return btoa(letters.join(""));
+      const bytes = [...new Uint8Array(weight.buffer)];
+      return btoa(bytes.map((byte) => String.fromCharCode(byte)).join(""));
     };
     return [weights(0.5, 4), weights(0.5, 5), weights(0.1, 4), weights(0.5, 4)];
     """
