@@ -101,6 +101,10 @@ class Browser:
         """Run the body of a function in the page and return what it returns."""
         return request(f"{self.session}/execute/sync", {"script": script, "args": list(args)})
 
+    def wait_for(self, script: str, *args: Any) -> Any:
+        """Run the body of a function and wait for what it gives to its last argument."""
+        return request(f"{self.session}/execute/async", {"script": script, "args": list(args)})
+
     def wait_until(self, script: str, *args: Any) -> Any:
         """Run a script until what it returns is true."""
         deadline = time.monotonic() + PATIENCE_S

@@ -38,7 +38,8 @@ and give float32 probabilities (n, classes); the scaling is inside. Before anyth
 answer test images, and no probability may differ from the network's own by more than 1e-5.
 
 The page is mnist-demo's without its server: the network is in the file, and the browser computes
-it. It opens from disk, loads nothing, and lacks only the training images and what needs torch.
+it. It opens from disk, loads nothing, and lacks only the training images and what needs torch. It
+says where the network is unsure, of less that is strange than mnist-demo does.
 """
 
 NUM_CHECKED = 1_000  # test images that every file answers before it is written
@@ -102,15 +103,20 @@ def export_page(run: StoredRun, path: Path, overrides: Sequence[str]) -> None:
     if overrides:
         raise Refused(f"{overrides[0]}: a page needs no images; leave it out.")
     model, epoch = run.load_for_verb()
+    from mnist_lab.drawing.doubt import doubt
     from mnist_lab.drawing.facts import facts_of
     from mnist_lab.drawing.network import UntoldError, description
     from mnist_lab.drawing.standalone import standalone
+    from mnist_lab.evaluation.unsure import unsure_or_why
 
     try:
         network = description(model)
     except UntoldError as error:
         raise Refused(f"{run.path}: a page cannot compute this network: {error}.") from None
-    page = standalone(facts_of(run, epoch=epoch), network).encode()
+    missing: list[str] = []
+    unsure = unsure_or_why(run, model, missing.append, data=None)
+    facts = facts_of(run, epoch=epoch)
+    page = standalone(facts, network, doubt(unsure) if unsure else {}).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, page)
@@ -120,6 +126,8 @@ def export_page(run: StoredRun, path: Path, overrides: Sequence[str]) -> None:
     if run.caveat:
         console.print(run.caveat)
     console.print(f"{path}: {len(page) / 1e6:.2f} MB; open it in a browser and draw.")
+    for line in missing:
+        console.print(line)
 
 
 def export(run: StoredRun, data: RunData, folder: Path, console: Screen) -> None:

@@ -26,6 +26,7 @@ from processes import WATCHDOG_S, Started, Warm
 
 from mnist_lab.data.idx import read_split
 from mnist_lab.demo import demo_command
+from mnist_lab.drawing.facts import title_of
 from mnist_lab.drawing.reader import SIDE
 from mnist_lab.pictures.normalisation import drawing_as_mnist
 from mnist_lab.ui.errors import Refused
@@ -130,6 +131,22 @@ def test_the_answer_to_a_drawing(run: Path, port: int, data_dir: Path) -> None:
     assert [each["distance"] for each in near] == pytest.approx(distances[order], rel=1e-4)
     for each, index in zip(near, order, strict=True):
         np.testing.assert_array_equal(image(each["image"]), images[index])
+
+
+CLOTHES = ["T-shirt", "ankle boot", "bag"]
+HEADINGS = [
+    ("0123456789", "Draw a digit"),
+    ("abc", "Draw a letter"),
+    ("0aB", "Draw a character"),
+    (CLOTHES, "Draw a T-shirt, or another of 3 classes"),
+    (CLOTHES[1:], "Draw an ankle boot, or another of 2 classes"),
+    (["class 1", "class 2"], "Draw one of 2 classes"),
+]
+
+
+@pytest.mark.parametrize(("names", "heading"), HEADINGS)
+def test_the_heading_fits_the_classes(names: list[str], heading: str) -> None:
+    assert title_of(names) == heading
 
 
 def test_there_is_nothing_to_read_on_blank_paper(port: int) -> None:

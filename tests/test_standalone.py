@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import dataclasses
 import importlib
 import json
 import shutil
@@ -18,10 +20,14 @@ from processes import Warm
 from tiny_run import load_model, train_run, write_data_set
 
 from mnist_lab.drawing import network
+from mnist_lab.drawing.doubt import doubt
 from mnist_lab.drawing.reader import SIDE
 from mnist_lab.drawing.standalone import FOLDER
+from mnist_lab.evaluation.neighbours import layer_inputs
+from mnist_lab.evaluation.unsure import MAX_WIDTH, OUTPUT_WEIGHT, Unsure, load_unsure, unit
 from mnist_lab.export import export_command
 from mnist_lab.pictures.normalisation import drawing_as_mnist
+from mnist_lab.run.stored import StoredRun
 from mnist_lab.ui.errors import Refused
 
 # The browser serves the pictures of the README, too, and is no part of the package.
@@ -209,6 +215,50 @@ def test_what_is_broken_by_hand_is_seen_at_once_and_undone(
     assert window.complaints() == []
 
 
+def unsure_of(run: Path) -> Unsure:
+    stored = StoredRun.find(run, checkpoint="last")
+    return load_unsure(stored, stored.load()[0])
+
+
+def rows_of(text: str, width: int) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), np.int8).astype(float).reshape(-1, width)
+
+
+@chromium
+def test_a_page_says_where_its_network_is_unsure(file: Path, run: Path, window: Any) -> None:
+    """Its distances are those of the directions in the file; so far off that it says so, or not."""
+    unsure = unsure_of(run)
+    told = doubt(unsure)
+    window.open(f"file://{file}")
+    window.draw("#paper", *HANDS["plain"]["4"])
+    window.wait_until("return digits.length")
+    seen = window.run(
+        "return [...Uint8Array.from(atob(digits[0][0].image), (c) => c.charCodeAt(0))]"
+    )
+    images = torch.tensor(seen, dtype=torch.uint8).view(1, 1, 28, 28)
+    given, _ = layer_inputs(unsure.model, images, last=2)
+    expected = 0.0
+    for weight, values, layer in zip((1, OUTPUT_WEIGHT), given, told["layers"], strict=True):
+        narrow = values[0].double().numpy()
+        if layer["matrix"]:
+            narrow = rows_of(layer["matrix"], len(narrow)) @ narrow
+        known = rows_of(layer["known"], len(narrow)) * layer["step"]
+        cosine = np.sort(known @ (narrow / np.linalg.norm(narrow)))[-3]
+        expected += weight * np.sqrt(2 - 2 * cosine)
+    script = """
+    const [most, least] = arguments;
+    Object.assign(alone.doubt, { most, least });
+    const { unsure } = alone.read(drawing());
+    digits[0][0].unsure = unsure;
+    show();
+    return [unsure, document.querySelector('.remark').textContent.slice(0, 8)];
+    """
+    assert window.run(script, expected + 1e-3, 0) == [False, ""]
+    assert window.run(script, expected - 1e-3, 0) == [True, "unsure: "]
+    assert window.run(script, 9, 1.1) == [True, "unsure: "]  # its best class is not likely enough
+    assert window.complaints() == []
+
+
 @chromium
 def test_nothing_but_the_page_s_own_scripts_runs(file: Path, window: Any) -> None:
     window.open(f"file://{file}")
@@ -260,11 +310,41 @@ def test_a_drawing_is_brought_to_28x28_as_in_python(window: Any) -> None:
     assert window.run(scripts + blank) is None
 
 
+def test_a_page_is_unsure_of_as_many_digits_as_its_run(run: Path) -> None:
+    unsure = unsure_of(run)
+    rng = torch.Generator().manual_seed(0)
+    spread = torch.rand((2_000, 1), generator=rng)  # some lie among others, some do not
+
+    def strewn(width: int) -> torch.Tensor:
+        one = torch.randn((1, width), generator=rng)
+        return unit(one + spread * torch.randn((2_000, width), generator=rng))
+
+    known = tuple(strewn(each.shape[1]) for each in unsure.known)
+    far = torch.zeros(2_000)
+    for weight, rows in zip((1, OUTPUT_WEIGHT), known, strict=True):
+        chords = torch.cdist(rows, rows).sort(dim=1).values[:, 3]  # the first is that to itself
+        far += weight * chords
+    most = float(far.sort().values[-61])
+    told = doubt(dataclasses.replace(unsure, known=known, most=most))
+    distances = np.zeros(2_000)
+    for layer, rows in zip(told["layers"], known, strict=True):
+        width = 32 if rows.shape[1] == MAX_WIDTH else 25  # of 9,680 values, and of 25
+        narrow = rows_of(layer["known"], width) * layer["step"]
+        order = narrow / np.linalg.norm(narrow, axis=1, keepdims=True)
+        nearest = np.sort(order @ order.T, axis=1)[:, -4]
+        distances += layer["weight"] * np.sqrt(2 - 2 * nearest.clip(max=1))
+    assert int((distances > told["most"]).sum()) == pytest.approx(60, abs=3)
+
+
 def test_a_page_is_small(file: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unsure = unsure_of(run)
+    more = tuple(each[:1].expand(20_000, -1) for each in unsure.known)  # as many as a run keeps
+    told = (unsure, dataclasses.replace(unsure, known=more))
+    few, most = (len(json.dumps(doubt(each))) for each in told)
     num_params = sum(weight.numel() for weight in load_model(run).parameters())
     num_bytes = file.stat().st_size
     # What 300,000 parameters would take.
-    assert num_bytes + 4 * (300_000 - num_params) * 4 / 3 <= MAX_BYTES
+    assert num_bytes + most - few + 4 * (300_000 - num_params) * 4 / 3 <= MAX_BYTES
     export_command([str(run), "--page", str(file)])  # again, over the first
     assert (
         capsys.readouterr().out
@@ -300,7 +380,10 @@ def test_as_a_process(run: Path, verbs: Warm, tmp_path: Path) -> None:
     (moved / "config.yaml").write_text(
         (moved / "config.yaml").read_text().replace(str(run.parent), str(tmp_path / "gone"))
     )
+    (moved / "unsure-last.npz").unlink()
     ended = verbs.run("mnist_lab.export", "moved", "--page", "new/a.html", cwd=tmp_path)
     assert (ended.code, ended.stderr) == (0, "")
     assert ended.stdout.startswith("new/a.html: ")
+    assert "Whether the network is unsure cannot be told" in ended.stdout
+    assert 'id="doubt">{}</script>' in (tmp_path / "new/a.html").read_text()
     assert "connect-src" not in (tmp_path / "new/a.html").read_text()

@@ -32,4 +32,9 @@ def title_of(class_names: Sequence[str]) -> str:
         return "Draw a letter"
     if all(len(name) == 1 for name in class_names):
         return "Draw a character"
+    if all(
+        len(name) > 2 and name.replace(" ", "").replace("-", "").isalpha() for name in class_names
+    ):
+        article = "an" if class_names[0][0].lower() in "aeiou" else "a"
+        return f"Draw {article} {class_names[0]}, or another of {len(class_names)} classes"
     return f"Draw one of {len(class_names)} classes"

@@ -18,7 +18,7 @@ POLICY = (
 )
 
 
-def standalone(facts: Mapping[str, Any], network: str) -> str:
+def standalone(facts: Mapping[str, Any], network: str, doubt: Mapping[str, Any]) -> str:
     """The page with everything that it needs, and leave to load nothing.
 
     What comes from a run is in it as JSON and becomes text there, never markup; nothing but the
@@ -27,6 +27,7 @@ def standalone(facts: Mapping[str, Any], network: str) -> str:
     Args:
         facts: what mnist-demo would say of the network.
         network: its `drawing.network.description`.
+        doubt: its `drawing.doubt.doubt`; empty where that is not known.
     """
     html = (FOLDER / "index.html").read_text()
     styles = [(FOLDER / name).read_text() for name in STYLE.findall(html)]
@@ -36,8 +37,9 @@ def standalone(facts: Mapping[str, Any], network: str) -> str:
     policy = POLICY.format(scripts=hashes(scripts), styles=hashes(styles))
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
     head += "".join(f"<style>{style}</style>\n" for style in styles)
+    texts = {"facts": json.dumps(facts), "inside": network, "doubt": json.dumps(doubt)}
     tail = ""
-    for name, text in (("facts", json.dumps(facts)), ("inside", network)):
+    for name, text in texts.items():
         escaped = text.replace("<", "\\u003c")
         tail += f'<script type="application/json" id="{name}">{escaped}</script>\n'
     tail += "".join(f"<script>{script}</script>\n" for script in scripts)

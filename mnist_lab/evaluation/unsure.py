@@ -202,8 +202,12 @@ def narrowed(values: Float32[Tensor, "n _"]) -> Float32[Tensor, "n _"]:
     width = values.shape[1]
     if width <= MAX_WIDTH:
         return values
-    random = torch.randn((width, MAX_WIDTH), generator=torch.Generator().manual_seed(width))
-    return torch.mm(values, random)
+    return torch.mm(values, projection(width))
+
+
+def projection(width: int) -> Float32[Tensor, "width narrow"]:
+    """To `MAX_WIDTH` values; a part of its columns projects to fewer."""
+    return torch.randn((width, MAX_WIDTH), generator=torch.Generator().manual_seed(width))
 
 
 def rounded(values: Float32[Tensor, "n _"]) -> Float32[Tensor, "n _"]:

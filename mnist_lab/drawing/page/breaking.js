@@ -1,9 +1,6 @@
 // What was broken, in the networks and in what they are shown, and the way back.
 "use strict";
 
-const CROSS = [0, 1, 0, 1, 1, 1, 0, 1, 0]; // of 3x3 pixels
-const BLUR = [1, 2, 1, 2, 4, 2, 1, 2, 1].map((each) => each / 16);
-
 // Changes of the image that every network is shown, in the order of their buttons.
 const WAYS = {
   "←": (image) => moved(image, (x, y) => [x + 2, y]),
@@ -12,16 +9,15 @@ const WAYS = {
   "↓": (image) => moved(image, (x, y) => [x, y - 2]),
   "turn left": (image) => turned(image, 10),
   "turn right": (image) => turned(image, -10),
-  thicker: (image) => around(image, (near) => Math.max(...near.filter((_, i) => CROSS[i]))),
-  thinner: (image) => around(image, (near) => Math.min(...near.filter((_, i) => CROSS[i]))),
-  blur: (image) => around(image, (near) => near.reduce((sum, each, i) => sum + each * BLUR[i], 0)),
+  thicker: (image) => around(image, Math.max),
+  thinner: (image) => around(image, Math.min),
+  blur: (image) => around(image, (...near) => near.reduce((sum, each) => sum + each / 5, 0)),
   invert: (image) => image.map((each) => 1 - each),
 };
 
-const whole = () => ({ ways: [], silenced: {}, zeroed: {}, noise: {} });
-let broken = whole(); // the image's ways, and what network.js calls changes, of the run looked at
-let former = []; // states of `broken` before each act
-let lastAct = ""; // one pull at a slider is one act
+let broken; // the image's ways, and what network.js calls changes, of the run looked at
+let former; // states of `broken` before each act
+let lastAct; // one pull at a slider is one act
 
 // Change `broken`, so that it can be undone.
 function act(name, change) {
@@ -32,13 +28,14 @@ function act(name, change) {
 }
 
 function undo() {
-  if (former.length) broken = former.pop();
+  broken = former.pop() ?? broken;
   lastAct = "";
   show();
 }
 
 function mend() {
-  [broken, former, lastAct] = [whole(), [], ""];
+  broken = { ways: [], silenced: {}, zeroed: {}, noise: {} };
+  [former, lastAct] = [[], ""];
   show();
 }
 
@@ -51,31 +48,27 @@ function toggle(what, layer, unit) {
   });
 }
 
-const isBroken = () =>
-  broken.ways.length > 0 ||
-  Object.values(broken.noise).some(({ share }) => share > 0) ||
-  [broken.silenced, broken.zeroed].some((each) => Object.values(each).flat().length);
+// Whether a run answers something else than the drawing, or is another than it was.
+function isBroken(run = lookedAt) {
+  const { ways, silenced, zeroed, noise } = broken;
+  const units = [silenced, zeroed].flatMap((each) => Object.values(each).flat());
+  const hasChanged = units.length > 0 || Object.values(noise).some(({ share }) => share > 0);
+  return ways.length > 0 || (run === lookedAt && hasChanged);
+}
 
 // What the networks are shown of the chosen digit: 784 numbers, 0 paper to 1 ink.
 function changedImage() {
   return broken.ways.reduce((image, way) => WAYS[way](image), floats(digits[chosen][0].image));
 }
 
-// What a network says after all that was broken; null where nothing was, or it cannot be told.
-function brokenProbs({ layers }, k) {
-  if (!layers || !isBroken()) return null;
-  return [...forward(layers, changedImage(), k === lookedAt ? broken : {}).probs];
-}
-
-// Each pixel from another place, between four of which it lies; paper comes in.
+// Each pixel from another place, between four of which it lies; beyond the edge there is paper.
 function moved(image, from) {
   const at = (x, y) => (x < 0 || y < 0 || x > 27 || y > 27 ? 0 : image[28 * y + x]);
   return image.map((_, i) => {
     const [x, y] = from(i % 28, Math.floor(i / 28));
     const [left, top] = [Math.floor(x), Math.floor(y)];
-    const upper = at(left, top) * (left + 1 - x) + at(left + 1, top) * (x - left);
-    const lower = at(left, top + 1) * (left + 1 - x) + at(left + 1, top + 1) * (x - left);
-    return upper * (top + 1 - y) + lower * (y - top);
+    const line = (row) => at(left, row) * (left + 1 - x) + at(left + 1, row) * (x - left);
+    return line(top) * (top + 1 - y) + line(top + 1) * (y - top);
   });
 }
 
@@ -87,11 +80,9 @@ function turned(image, degrees) {
   ]);
 }
 
-// Each pixel from the 3x3 around it, row by row; beyond the edge there is paper.
+// Each pixel joined with the four beside it.
 function around(image, joined) {
-  const places = [-1, 0, 1].flatMap((dy) => [-1, 0, 1].map((dx) => [dx, dy]));
-  const at = (x, y) => (x < 0 || y < 0 || x > 27 || y > 27 ? 0 : image[28 * y + x]);
-  return image.map((_, i) =>
-    joined(places.map(([dx, dy]) => at((i % 28) + dx, Math.floor(i / 28) + dy))),
-  );
+  const sides = [[1, 0], [-1, 0], [0, 1], [0, -1]];
+  const near = sides.map(([dx, dy]) => moved(image, (x, y) => [x + dx, y + dy]));
+  return image.map((each, i) => joined(each, ...near.map((other) => other[i])));
 }

@@ -3,44 +3,61 @@
 
 const PEN = 1 / 16; // width of the pen on the paper, as a share of its side
 const SIDE = 140; // pixels a side of what is read
-const FILL = 0.8; // of them that the digit takes, however large it was drawn
-const PEN_READ = 1 / 7; // width of the pen there, as a share of the digit's longer side
+const LONGEST = 112; // of them that a digit's longer side takes, however large it was drawn
+const PEN_READ = 16; // of them that the pen is wide there
 const SMALLEST = 1 / 8; // share of the paper: anything smaller counts as that large
 
 const element = (id) => document.getElementById(id);
 const paper = element("paper");
 const ink = paper.getContext("2d");
-const small = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
-const smallInk = small.getContext("2d", { willReadFrequently: true });
+const small = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
 
 let strokes = []; // lists of points, in pixels of the paper
 const pens = new Map(); // pointer -> the stroke that it draws
 
-function clearPaper() {
-  redraw([]);
-  pens.clear(); // a pen that is down draws again once it was lifted
-}
-
-// Have these strokes alone on the paper.
+// Have these strokes alone on the paper; a pen that is down draws again once it was lifted.
 function redraw(kept) {
   strokes = kept;
-  ink.fillStyle = "#fff";
-  ink.fillRect(0, 0, paper.width, paper.height);
-  for (const each of strokes) line(ink, each, PEN * paper.width);
+  pens.clear();
+  showPaper();
+}
+
+function showPaper() {
+  drawLines(ink, strokes, PEN * paper.width);
   element("hint").hidden = strokes.length > 0;
   drawn();
 }
 
-// Where a pen is; beyond the paper's edge it draws along the edge, so that all ink is seen.
-function point(event) {
-  const box = paper.getBoundingClientRect();
-  return [
-    ((event.clientX - box.left) / box.width) * paper.width,
-    ((event.clientY - box.top) / box.height) * paper.height,
-  ].map((each) => Math.min(Math.max(each, 0), paper.width));
+const clearPaper = () => redraw([]);
+const undoStroke = () => redraw(strokes.slice(0, -1));
+
+// Lines on white paper, through a transform.
+function drawLines(context, lines, width, ...transform) {
+  context.reset();
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, paper.width, paper.width);
+  context.setTransform(...transform);
+  context.lineWidth = width;
+  context.lineCap = context.lineJoin = "round";
+  for (const points of lines) {
+    const [x, y] = points[0];
+    context.beginPath();
+    context.moveTo(x, y);
+    context.lineTo(x + 0.01, y); // Chromium paints nothing for a line of no length: no dot
+    for (const each of points) context.lineTo(...each);
+    context.stroke();
+  }
 }
 
-function line(context, points, width) {
+// Where a pen is; beyond the paper's edge it draws along the edge, so that all ink is seen.
+function point({ clientX, clientY }) {
+  const { left, top, width } = paper.getBoundingClientRect();
+  return [clientX - left, clientY - top].map((each) =>
+    Math.min(Math.max((each / width) * paper.width, 0), paper.width),
+  );
+}
+
+function drawLine(context, points, width) {
   context.lineWidth = width;
   context.lineCap = context.lineJoin = "round";
   context.strokeStyle = "#111";
@@ -52,62 +69,48 @@ function line(context, points, width) {
   context.stroke();
 }
 
-function move(event) {
-  const stroke = pens.get(event.pointerId);
-  if (!stroke) return;
-  const events = event.getCoalescedEvents?.() ?? [];
-  const added = (events.length ? events : [event]).map(point);
-  line(ink, [stroke.at(-1) ?? added[0], ...added], PEN * paper.width);
-  stroke.push(...added);
-  element("hint").hidden = true;
-  drawn();
-}
-
-paper.addEventListener("pointerdown", (event) => {
+paper.onpointerdown = (event) => {
   if (event.button !== 0) return;
   paper.setPointerCapture(event.pointerId);
-  const stroke = [];
-  strokes.push(stroke);
-  pens.set(event.pointerId, stroke);
-  move(event);
-});
-paper.addEventListener("pointermove", move);
-for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-  paper.addEventListener(end, (event) => pens.delete(event.pointerId));
+  pens.set(event.pointerId, [point(event)]);
+  strokes.push(pens.get(event.pointerId));
+  showPaper();
+};
+paper.onpointermove = (event) => {
+  if (!pens.has(event.pointerId)) return;
+  const events = [...(event.getCoalescedEvents?.() ?? []), event];
+  pens.get(event.pointerId).push(...events.map(point));
+  showPaper();
+};
+paper.onlostpointercapture = (event) => pens.delete(event.pointerId); // lifted, or taken away
+
+// Where numbers begin, and how far they go.
+function extent(numbers) {
+  const least = Math.min(...numbers);
+  return [least, Math.max(...numbers) - least];
 }
 
 // Lists of strokes, from left to right: those whose ink lies above or below each other's are one
 // digit.
 function groups() {
-  const extents = strokes.map((stroke) => {
-    const xs = stroke.map(([x]) => x);
-    return { left: Math.min(...xs), right: Math.max(...xs), strokes: [stroke] };
-  });
   const found = [];
-  for (const each of extents.sort((a, b) => a.left - b.left)) {
-    const last = found.at(-1);
-    if (last && each.left - last.right < PEN * paper.width) {
-      last.right = Math.max(last.right, each.right);
-      last.strokes.push(...each.strokes);
-    } else found.push(each);
+  let end = -Infinity; // of the ink so far
+  const placed = strokes.map((stroke) => ({ stroke, x: extent(stroke.map(([x]) => x)) }));
+  for (const { stroke, x: [left, width] } of placed.sort((a, b) => a.x[0] - b.x[0])) {
+    if (left - end < PEN * paper.width) found.at(-1).push(stroke);
+    else found.push([stroke]);
+    end = Math.max(end, left + width);
   }
-  return found.map((each) => each.strokes);
+  return found;
 }
 
 // A digit's strokes again, at one size and in the middle, with a pen that suits the size: so a
 // digit's size on the paper does not make it fat or thin.
 function drawing(lines = groups().at(-1)) {
-  const [xs, ys] = [0, 1].map((axis) => lines.flat().map((each) => each[axis]));
-  const [left, top] = [Math.min(...xs), Math.min(...ys)];
-  const [width, height] = [Math.max(...xs) - left, Math.max(...ys) - top];
-  const scale = (FILL * SIDE) / Math.max(width, height, SMALLEST * paper.width);
-  smallInk.setTransform(1, 0, 0, 1, 0, 0);
-  smallInk.fillStyle = "#fff";
-  smallInk.fillRect(0, 0, SIDE, SIDE);
-  smallInk.translate(SIDE / 2, SIDE / 2);
-  smallInk.scale(scale, scale);
-  smallInk.translate(-left - width / 2, -top - height / 2);
-  for (const each of lines) line(smallInk, each, (PEN_READ * FILL * SIDE) / scale);
-  const pixels = smallInk.getImageData(0, 0, SIDE, SIDE).data;
+  const [xs, ys] = [0, 1].map((axis) => extent(lines.flat().map((each) => each[axis])));
+  const scale = LONGEST / Math.max(xs[1], ys[1], SMALLEST * paper.width);
+  const [left, top] = [xs, ys].map(([least, length]) => SIDE / 2 - scale * (least + length / 2));
+  drawLines(small, lines, PEN_READ / scale, scale, 0, 0, scale, left, top);
+  const pixels = small.getImageData(0, 0, SIDE, SIDE).data;
   return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => pixels[4 * i]);
 }

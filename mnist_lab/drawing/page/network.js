@@ -4,66 +4,59 @@
 //   const { layers, logits, probs } = forward(network, image, changes);
 //
 // image: 784 numbers in rows, 0 paper to 1 ink. layers: in the order of the code, each with name,
-// code, kind, shape ([units] or [maps, height, width]) and values, a Float32Array, map by map and
-// row by row; layers of weights have them as weight and bias, too, as they were used.
-//
-// changes, each of which may be left out; layers are counted from 0, units are maps where a layer
-// has maps:
-//   silenced: { 2: [0, 5] }        these units of layer 2 answer 0, and the others are not scaled
-//                                  up for it, as they are not in evaluation
-//   noise: { 0: { share: 0.5, seed: 1 } }  normal noise is added to each weight of layer 0 (biases
-//                                  stay); its standard deviation is this share of the weights' own
-//   zeroed: { 0: [3] }             the weights into unit or map 3 of layer 0 are 0; its bias stays
+// code, kind, shape ([units] or [maps, height, width]) and values, map by map and row by row; those
+// with weights have weight and bias, too, as they were used. changes, each of which may be left
+// out, by the number of a layer, from 0; a unit is a map where a layer has maps:
+//   silenced: { 2: [0, 5] }     these units answer 0; the others are not scaled up for it
+//   noise: { 0: { share: 0.5, seed: 1 } }  is added to the weights: normal, its standard deviation
+//                               this share of their own; biases stay
+//   zeroed: { 0: [3] }          the weights into these units are 0; biases stay
 // Nothing here changes `network`: without a change its answers are again what they were.
 "use strict";
 
 const FIELD = 28; // pixels a side of an image
 
+const largest = (values) => values.reduce((a, b) => Math.max(a, b));
+const sizeOf = (shape) => shape.reduce((size, side) => size * side, 1);
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
 // Layers of a description with weights as Float32Arrays and their shapes as weightShape.
 function unpackNetwork({ layers, weights }) {
-  const bytes = Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0));
+  const { buffer } = bytesOf(weights);
   let start = 0;
-  return layers.map((layer) => {
-    const unpacked = { ...layer, weight: null, bias: null, weightShape: layer.weights.weight };
-    for (const [name, shape] of Object.entries(layer.weights)) {
-      const size = shape.reduce((product, side) => product * side, 1);
-      unpacked[name] = new Float32Array(bytes.buffer, start, size);
-      start += 4 * size;
+  return layers.map(({ weights: shapes, ...layer }) => {
+    for (const [name, shape] of Object.entries(shapes)) {
+      layer[name] = new Float32Array(buffer, start, sizeOf(shape));
+      start += layer[name].byteLength;
     }
-    delete unpacked.weights;
-    return unpacked;
+    return { ...layer, weightShape: shapes.weight };
   });
 }
 
 function forward(network, image, changes = {}) {
   let given = { shape: [1, FIELD, FIELD], values: Float32Array.from(image) };
   const layers = network.map((layer, index) => {
-    const used = { ...layer, weight: changedWeight(layer, index, changes) };
-    const size = layer.shape.reduce((product, side) => product * side, 1);
-    used.values = new Float32Array(size);
-    KINDS[layer.kind](used, given, used.values);
-    const perUnit = size / layer.shape[0];
-    for (const unit of changes.silenced?.[index] ?? []) {
-      used.values.fill(0, unit * perUnit, (unit + 1) * perUnit);
-    }
+    const values = new Float32Array(sizeOf(layer.shape));
+    const used = { ...layer, weight: changedWeight(layer, index, changes), values };
+    KINDS[layer.kind](used, given, values);
+    empty(values, layer.shape[0], changes.silenced?.[index]);
     given = used;
     return used;
   });
-  const logits = given.values;
-  return { layers, logits, probs: softmax(logits) };
+  return { layers, logits: given.values, probs: softmax(given.values) };
 }
 
 function softmax(logits) {
-  const largest = logits.reduce((a, b) => Math.max(a, b));
-  const powers = Float64Array.from(logits, (logit) => Math.exp(logit - largest));
+  const most = largest(logits);
+  const powers = Float64Array.from(logits, (logit) => Math.exp(logit - most));
   const sum = powers.reduce((a, b) => a + b);
   return powers.map((power) => power / sum);
 }
 
 // How each kind of layer fills `values` from what it is given.
 const KINDS = {
-  linear({ weight, bias, weightShape: [numOutputs, numInputs] }, given, values) {
-    for (let output = 0; output < numOutputs; output += 1) {
+  linear({ weight, bias, weightShape: [, numInputs] }, given, values) {
+    for (let output = 0; output < values.length; output += 1) {
       const sum = product(weight, output * numInputs, given.values, 0, numInputs);
       values[output] = sum + (bias?.[output] ?? 0);
     }
@@ -72,9 +65,8 @@ const KINDS = {
   // Each value is a product of a filter with the patch of the maps that it lies on.
   convolution({ weight, bias, weightShape, shape, numbers }, given, values) {
     const [numOutputs, ...patch] = weightShape;
-    const [, height, width] = shape;
-    const patches = patchesOf(padded(given, numbers.padding), patch, numbers.stride, height, width);
-    const size = weight.length / numOutputs;
+    const patches = patchesOf(given, patch, numbers, shape);
+    const size = sizeOf(patch);
     let to = 0;
     for (let output = 0; output < numOutputs; output += 1) {
       const shift = bias?.[output] ?? 0;
@@ -84,9 +76,15 @@ const KINDS = {
     }
   },
 
-  "max pooling": (layer, given, values) => pooled(layer, given, values, Math.max, -Infinity, 1),
-  "average pooling": (layer, given, values) =>
-    pooled(layer, given, values, (a, b) => a + b, 0, layer.numbers.kernel_size ** 2),
+  "max pooling"(layer, given, values) {
+    values.fill(-Infinity);
+    pool(layer, given, values, Math.max);
+  },
+
+  "average pooling"(layer, given, values) {
+    const share = 1 / layer.numbers.kernel_size ** 2;
+    pool(layer, given, values, (sum, each) => sum + share * each);
+  },
 
   scaling({ weight, bias }, given, values) {
     const perUnit = values.length / weight.length;
@@ -102,34 +100,25 @@ const KINDS = {
 
   "pixel by pixel"(_, { shape: [maps], values: from }, values) {
     const size = from.length / maps;
-    for (let map = 0; map < maps; map += 1) {
-      for (let i = 0; i < size; i += 1) values[i * maps + map] = from[map * size + i];
-    }
+    from.forEach((each, i) => (values[(i % size) * maps + Math.floor(i / size)] = each));
   },
 };
 
-// Maps with so many rows and columns of 0 around each.
-function padded({ shape: [maps, height, width], values }, padding) {
-  const [rows, columns] = [height + 2 * padding, width + 2 * padding];
-  if (!padding) return { rows, columns, values };
-  const wider = new Float32Array(maps * rows * columns);
-  for (let line = 0; line < maps * height; line += 1) {
-    const row = Math.floor(line / height) * rows + padding + (line % height);
-    wider.set(values.subarray(line * width, (line + 1) * width), row * columns + padding);
-  }
-  return { rows, columns, values: wider };
-}
-
-// What a filter of so many maps, rows and columns covers at each place, one after another.
-function patchesOf({ rows, columns, values }, [maps, high, wide], stride, height, width) {
+// What a filter of so many maps, rows and columns covers at each place, one after another; around
+// the maps it covers 0.
+function patchesOf(given, [maps, high, wide], { stride, padding }, [, height, width]) {
+  const [, rows, columns] = given.shape;
   const patches = new Float32Array(height * width * maps * high * wide);
   let to = 0;
-  for (let y = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1) {
-      for (let map = 0; map < maps; map += 1) {
-        for (let row = 0; row < high; row += 1) {
-          let from = (map * rows + y * stride + row) * columns + x * stride;
-          for (const end = to + wide; to < end; to += 1, from += 1) patches[to] = values[from];
+  for (let place = 0; place < height * width; place += 1) {
+    const left = (place % width) * stride - padding;
+    const top = Math.floor(place / width) * stride - padding;
+    for (let map = 0; map < maps; map += 1) {
+      for (let y = top; y < top + high; y += 1) {
+        const start = (map * rows + y) * columns;
+        for (let x = left; x < left + wide; x += 1, to += 1) {
+          const isInside = y >= 0 && y < rows && x >= 0 && x < columns;
+          patches[to] = isInside ? given.values[start + x] : 0;
         }
       }
     }
@@ -145,40 +134,40 @@ function product(one, i, other, j, count) {
   return sum;
 }
 
-function pooled({ shape, numbers }, given, values, joined, start, divisor) {
+// Each value of a map joined with all that a square of the map before covers.
+function pool({ shape: [, height, width], numbers }, given, values, joined) {
   const { kernel_size: side, stride } = numbers;
-  const [maps, height, width] = shape;
   const [, rows, columns] = given.shape;
-  let to = 0;
-  for (let map = 0; map < maps; map += 1) {
-    for (let y = 0; y < height; y += 1) {
-      for (let x = 0; x < width; x += 1, to += 1) {
-        let value = start;
-        for (let dy = 0; dy < side; dy += 1) {
-          const from = (map * rows + y * stride + dy) * columns + x * stride;
-          for (let dx = 0; dx < side; dx += 1) value = joined(value, given.values[from + dx]);
-        }
-        values[to] = value / divisor;
-      }
+  for (let to = 0; to < values.length; to += 1) {
+    const line = Math.floor(to / width);
+    const row = Math.floor(line / height) * rows + (line % height) * stride;
+    const corner = row * columns + (to % width) * stride;
+    for (let k = 0; k < side ** 2; k += 1) {
+      const from = corner + Math.floor(k / side) * columns + (k % side);
+      values[to] = joined(values[to], given.values[from]);
     }
   }
 }
 
+// Make all numbers of some units 0.
+function empty(values, numUnits, units = []) {
+  const perUnit = values.length / numUnits;
+  for (const unit of units) values.fill(0, unit * perUnit, (unit + 1) * perUnit);
+}
+
 // The weights of a layer as `changes` have them: the layer's own where there is no change.
-function changedWeight(layer, index, { noise = {}, zeroed = {} }) {
-  const units = zeroed[index] ?? [];
+function changedWeight({ weight, weightShape }, index, { noise = {}, zeroed = {} }) {
   const { share = 0, seed = 0 } = noise[index] ?? {};
-  if (!layer.weight || (!share && !units.length)) return layer.weight;
-  const weight = noisyWeight(layer.weight, share, 1000 * seed + index);
-  const perUnit = weight.length / layer.weightShape[0];
-  for (const unit of units) weight.fill(0, unit * perUnit, (unit + 1) * perUnit);
-  return weight;
+  if (!weight || (!share && !zeroed[index]?.length)) return weight;
+  const drawn = share ? noiseFor(weight, 1000 * seed + index) : [];
+  const changed = share ? weight.map((each, i) => each + share * drawn[i]) : weight.slice();
+  empty(changed, weightShape[0], zeroed[index]);
+  return changed;
 }
 
 const noises = new WeakMap(); // weights -> the last noise drawn for them, and its seed
 
-function noisyWeight(weight, share, seed) {
-  if (!share) return weight.slice();
+function noiseFor(weight, seed) {
   if (noises.get(weight)?.seed !== seed) {
     const mean = weight.reduce((sum, each) => sum + each, 0) / weight.length;
     const squares = weight.reduce((sum, each) => sum + (each - mean) ** 2, 0);
@@ -186,8 +175,7 @@ function noisyWeight(weight, share, seed) {
     const drawn = normal(weight.length, seed).map((each) => each * deviation);
     noises.set(weight, { seed, drawn });
   }
-  const { drawn } = noises.get(weight);
-  return weight.map((each, i) => each + share * drawn[i]);
+  return noises.get(weight).drawn;
 }
 
 // Numbers of mean 0 and standard deviation 1 that a seed alone decides: uniform ones by xorshift
@@ -201,8 +189,6 @@ function normal(count, seed) {
     return (state >>> 0) / 2 ** 32;
   };
   for (let i = 0; i < 16; i += 1) uniform(); // seeds that are alike part
-  return Float32Array.from(
-    { length: count },
-    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
-  );
+  const radius = () => Math.sqrt(-2 * Math.log(uniform()));
+  return Float32Array.from({ length: count }, () => radius() * Math.cos(2 * Math.PI * uniform()));
 }

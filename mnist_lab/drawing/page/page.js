@@ -3,6 +3,10 @@
 
 const MOST_BARS = 12; // of more classes than that the best are shown, the best on top
 const NO_ANSWER = "No answer: is mnist-demo still running?";
+const REMARKS = {
+  true: "unsure: unlike what it learned from, or like several classes",
+  null: "cannot tell whether it is unsure",
+};
 
 // What answers: mnist-demo, or the page itself in a file of its own (alone.js).
 const source = globalThis.alone ?? {
@@ -13,99 +17,75 @@ const source = globalThis.alone ?? {
   towards: (image, run, label) => source.json(`towards?run=${run}&label=${label}`, image),
 };
 
-let runs = []; // facts of each network, its card, its bars, its layers (null: not to be told)
+const runs = []; // facts of each network, its card, its bars, its layers (null: not to be told)
 let lookedAt = 0; // the run whose inside is shown
 let digits = []; // of those on the paper, from left to right: an answer of each run
 let chosen = 0; // the digit that is shown
-let sheet = 0; // counts sheets of paper: an answer to an old one comes too late
 let version = 0; // counts changes of the drawing
 let asking = false;
 
-// The strokes have changed; none is left of an emptied paper.
-function drawn() {
+// The strokes have changed. One question at a time: when all answers have come and the drawing has
+// changed again, the next one. What was asked of another sheet of paper comes too late.
+async function drawn() {
   version += 1;
-  if (strokes.length) ask();
-  else {
-    sheet += 1;
+  if (!strokes.length) {
     digits = [];
     say("");
     show();
   }
-}
-
-// One question at a time; when all answers have come and the drawing has changed, the next one.
-async function ask() {
   if (asking) return;
   asking = true;
-  let asked;
-  do {
+  for (let asked; strokes.length && asked !== version; ) {
     asked = version;
-    if (!strokes.length) break;
-    const sheetAsked = sheet;
-    const parts = groups();
-    const found = await answersTo(parts.map((each) => drawing(each))).catch(() => null);
-    if (sheetAsked !== sheet) continue;
-    const read = found?.filter(([{ error }]) => !error) ?? [];
-    if (read.length !== digits.length) {
-      const last = parts.findIndex((each) => each.includes(strokes.at(-1)));
-      chosen = Math.max(0, Math.min(last, read.length - 1));
-    }
-    if (read.length) digits = read;
-    say(found ? found.map(([{ error }]) => error).find(Boolean) ?? "" : NO_ANSWER);
+    const [sheet, parts] = [strokes, groups()];
+    const answers = (levels) => Promise.all(runs.map((_, k) => source.read(levels, k)));
+    const reading = Promise.all(parts.map((each) => answers(drawing(each))));
+    const found = await reading.catch(() => [[{ error: NO_ANSWER }]]);
+    if (sheet !== strokes) continue;
+    const error = found.flat().find((each) => each.error)?.error;
+    if (!error) digits = found;
+    chosen = Math.min(parts.findIndex((each) => each.includes(sheet.at(-1))), digits.length - 1);
+    say(error ?? "");
     show();
-  } while (asked !== version);
+  }
   asking = false;
 }
 
-// For each of several drawings an answer of each run.
-async function answersTo(drawings) {
-  const found = [];
-  for (const levels of drawings) {
-    found.push([]);
-    for (const k of runs.keys()) found.at(-1).push(await source.read(levels, k));
-  }
-  return found;
-}
-
-function say(text) {
-  element("status").textContent = text;
-}
+const say = (text) => (element("status").textContent = text);
 
 // All of the page, as things stand now.
 function show() {
   const answers = digits[chosen];
+  const image = answers && changedImage();
+  const passes = runs.map(({ layers }, k) => {
+    const isWanted = layers && image && (k === lookedAt || isBroken(k));
+    return isWanted ? forward(layers, image, k === lookedAt ? broken : {}) : null;
+  });
+  runs.forEach((run, k) => showAnswer(run, answers?.[k], isBroken(k) && passes[k]?.probs));
   element("found").hidden = digits.length < 2;
   element("found").replaceChildren(
     ...digits.map(([{ probs, unsure }], k) => {
-      const best = likeliest(probs);
-      const text = `${runs[0].class_names[best]}  ${percent(probs[best])}${unsure ? " unsure" : ""}`;
-      const button = make("button", k === chosen ? "chosen" : "", text);
-      button.onclick = () => ((chosen = k), show());
-      return make("li", "", button);
+      const onclick = () => show((chosen = k));
+      const text = `${named(runs[0], probs)}${unsure ? " unsure" : ""}`;
+      return make("li", {}, make("button", { onclick, ariaPressed: k === chosen }, text));
     }),
   );
-  runs.forEach((run, k) => showAnswer(run, answers?.[k], answers && brokenProbs(run, k)));
-  const seen = element("seen").getContext("2d");
-  seen.clearRect(0, 0, 28, 28);
-  if (answers) paint(element("seen"), changedImage());
-  showNeighbours(runs[lookedAt], answers?.[lookedAt]);
-  showInside();
+  element("seen").getContext("2d").clearRect(0, 0, FIELD, FIELD);
+  if (image) paint(element("seen"), image);
+  showInside(passes[lookedAt]);
   showWhy();
 }
 
 // Probabilities after all that was broken; where they were before is marked.
 function showAnswer({ card, bars, class_names: names }, answer, broken) {
-  const probs = broken ?? answer?.probs ?? bars.map(() => 0);
-  const best = answer ? likeliest(probs) : -1;
-  const before = answer && likeliest(answer.probs);
-  card.querySelector(".digit").textContent = names[best] ?? "?";
-  card.querySelector(".share").textContent = answer ? percent(probs[best]) : "";
-  card.querySelector(".remark").textContent = [
-    answer?.unsure && !broken ? "unsure: unlike what it learned from, or like several classes" : "",
-    broken && best !== before ? `was ${names[before]}` : "",
-  ].join("");
+  const probs = broken || (answer?.probs ?? bars.map(() => 0));
+  const [best, before] = [probs, answer?.probs ?? probs].map(likeliest);
+  const text = (name, value) => (card.querySelector(name).textContent = value);
+  text(".digit", answer ? names[best] : "?");
+  text(".share", answer ? percent(probs[best]) : "");
+  text(".remark", broken ? was(best, before, names) : (REMARKS[answer?.unsure] ?? ""));
   bars.forEach(({ item, fill, mark, share }, k) => {
-    item.classList.toggle("best", k === best);
+    item.classList.toggle("best", answer && k === best);
     fill.style.transform = `scaleX(${probs[k]})`;
     mark.hidden = !broken;
     mark.style.left = `${100 * (answer?.probs[k] ?? 0)}%`;
@@ -117,88 +97,65 @@ function showAnswer({ card, bars, class_names: names }, answer, broken) {
   card.querySelector(".bars").replaceChildren(...shown);
 }
 
-function showNeighbours({ class_names: names, num_images: count }, answer) {
-  const near = answer?.neighbours ?? [];
-  const best = answer && likeliest(answer.probs);
-  const alike = near.filter((each) => each.label === best).length;
-  element("nearest").textContent =
-    `Of ${count?.toLocaleString("en")} training images, those most alike to the last hidden layer` +
-    (near.length ? `: ${alike} of ${near.length} are labelled ${names[best]}.` : ".");
-  element("neighbours").replaceChildren(
-    ...near.map((each) => {
-      const tile = Object.assign(make("canvas", "pixels"), { width: 28, height: 28 });
-      paint(tile, floats(each.image));
-      const item = make("li", each.label === best ? "" : "other", tile, names[each.label]);
-      item.title = `training image ${each.index}, distance ${each.distance.toFixed(2)}`;
-      return item;
-    }),
-  );
-}
-
-const likeliest = (probs) => probs.indexOf(Math.max(...probs));
+const likeliest = (probs) => probs.indexOf(largest(probs));
 const percent = (prob) => `${(100 * prob).toFixed(1)} %`;
+const named = (run, probs) => `${run.class_names[likeliest(probs)]} ${percent(largest(probs))}`;
+const was = (best, before, names) => (best === before ? "" : `was ${names[before]}`);
 
 // 784 grey levels, 0 paper to 255 ink, as numbers 0..1.
-function floats(base64) {
-  return Float32Array.from(atob(base64), (letter) => letter.charCodeAt(0) / 255);
-}
+const floats = (base64) => Float32Array.from(bytesOf(base64), (level) => level / 255);
 
 // Paint 784 numbers, 0 paper to 1 ink, as ink on paper.
 function paint(canvas, image) {
-  const pixels = new ImageData(28, 28);
-  image.forEach((level, i) => {
-    pixels.data.fill(255 - Math.round(255 * level), 4 * i, 4 * i + 3);
-    pixels.data[4 * i + 3] = 255;
-  });
+  const pixels = new ImageData(FIELD, FIELD);
+  pixels.data.set(Array.from(image, (level) => [...Array(3).fill(255 - 255 * level), 255]).flat());
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-function make(tag, className, ...children) {
-  const made = Object.assign(document.createElement(tag), { className });
+function make(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
 }
 
 function makeBar(name) {
-  const [fill, mark, share] = [make("div", "fill"), make("div", "mark"), make("span", "percent")];
-  const item = make("li", "", make("span", "label", name), make("div", "track", fill, mark), share);
+  const part = (className, ...children) => make("div", { className }, ...children);
+  const [fill, mark, share] = ["fill", "mark", "percent"].map((each) => part(each));
+  const item = make("li", {}, part("label", name), part("track", fill, mark), share);
   return { item, fill, mark, share };
 }
 
 // A network's card: the first one is in the page, another is a copy of it.
-function makeRun(facts, k) {
+function makeRun(facts, { reason, ...told }, k) {
   const card = k ? document.querySelector(".answer").cloneNode(true) : element("answer");
   if (k) [card, ...card.querySelectorAll("[id]")].forEach((each) => each.removeAttribute("id"));
-  if (k) [...document.querySelectorAll(".answer")].at(-1).after(card);
-  const known = facts.test_acc === null ? "" : `, right on ${percent(facts.test_acc)} of the test`;
-  card.querySelector(".network").textContent = `${facts.run}, epoch ${facts.epoch}${known}`;
+  if (k) runs.at(-1).card.after(card);
+  const { run, epoch, test_acc: acc } = facts;
+  const known = acc === null ? "" : `, right on ${percent(acc)} of the test images`;
+  card.querySelector(".network").textContent = `${run}, epoch ${epoch}${known}`;
   const bars = facts.class_names.map(makeBar);
   card.querySelector(".bars").replaceChildren(...bars.map(({ item }) => item));
-  return { ...facts, card, bars };
+  return { ...facts, reason, layers: reason ? null : unpackNetwork(told), card, bars };
 }
 
 async function start() {
   const first = await source.facts(0);
-  const all = [first];
-  while (all.length < first.num_runs) all.push(await source.facts(all.length));
+  for (let k = 0; k < first.num_runs; k += 1) {
+    runs.push(makeRun(await source.facts(k), await source.inside(k), k));
+  }
   document.title = `${first.title}: mnist_lab`;
   element("title").textContent = first.title;
   element("data").textContent = `trained on ${first.data}`;
-  runs = all.map(makeRun);
   document.body.classList.toggle("two", runs.length > 1);
-  element("nearest").closest("section").hidden = !first.num_images;
+  const paperActs = { clear: clearPaper, back: undoStroke };
+  const acts = { ...paperActs, undo, whole: mend, silence, zero, cover, go: turnTowards };
+  for (const [id, onclick] of Object.entries(acts)) element(id).onclick = onclick;
+  document.onkeydown = ({ key, target }) => {
+    if (key === "Escape") clearPaper();
+    if (key === "Backspace" && !target.matches("input")) undoStroke();
+  };
+  lookInto(0);
   clearPaper();
-  element("clear").addEventListener("click", clearPaper);
-  element("back").addEventListener("click", () => redraw(strokes.slice(0, -1)));
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") clearPaper();
-    if (event.key === "Backspace" && !event.target.matches("input")) redraw(strokes.slice(0, -1));
-  });
-  for (const [k, run] of runs.entries()) {
-    const told = await source.inside(k);
-    Object.assign(run, told.reason ? told : { layers: unpackNetwork(told) });
-  }
-  startInside();
 }
 
 start().catch((error) => {

@@ -5,68 +5,54 @@
 
 const BOX = 20; // pixels a side that the digit is scaled to, in a field of 28
 
-// Grey levels of a square drawing, in rows, 0 ink to 255 paper. Returns 784, 0 paper to 255 ink, or
-// null where there is no ink.
+// Grey levels of a drawing, in rows, 0 ink to 255 paper. Returns 784, 0 paper to 255 ink, or null
+// where there is no ink.
 function toMnist(drawing) {
-  const side = Math.sqrt(drawing.length);
   const dark = Float32Array.from(drawing, (grey) => 1 - grey / 255);
-  const most = dark.reduce((a, b) => Math.max(a, b));
+  const most = largest(dark);
   if (most < 0.1) return null;
-  const ink = dark.map((each) => Math.min(each / most, 1));
-  let inked = cropped({ width: side, height: side, ink }, 0.02);
-  const unit = Math.max(inked.width, inked.height) / BOX; // pixels that will be one pixel
+  let ink = dark.map((each) => each / most);
+  let box = boxAround(ink, 0.02);
+  const unit = Math.max(box.width, box.height) / BOX; // pixels that will be one pixel
   if (unit * BOX > BOX + 4) {
     // edges as steep as those of a bilevel scan
-    const steep = (each) => Math.min(Math.max(0.5 + (each - 0.5) * Math.min(unit, 4), 0), 1);
-    inked = cropped({ ...inked, ink: inked.ink.map(steep) }, 0.3);
+    ink = ink.map((each) => Math.min(Math.max(0.5 + (each - 0.5) * Math.min(unit, 4), 0), 1));
+    box = boxAround(ink, 0.3);
   }
-  return centred(scaledToBox(inked));
+  return centred(scaledToBox(ink, box));
 }
 
 // The smallest rectangle around all that is above a threshold.
-function cropped({ width, height, ink }, threshold) {
-  const [rows, columns] = [new Set(), new Set()];
-  ink.forEach((each, i) => {
-    if (each <= threshold) return;
-    rows.add(Math.floor(i / width));
-    columns.add(i % width);
-  });
-  const [top, bottom] = [Math.min(...rows), Math.max(...rows) + 1];
-  const [left, right] = [Math.min(...columns), Math.max(...columns) + 1];
-  const lines = [];
-  for (let row = top; row < bottom; row += 1) {
-    lines.push(...ink.subarray(row * width + left, row * width + right));
-  }
-  return { width: right - left, height: bottom - top, ink: Float32Array.from(lines) };
+function boxAround(ink, threshold) {
+  const inked = [...ink.keys()].filter((i) => ink[i] > threshold);
+  const [left, width] = extent(inked.map((i) => i % SIDE));
+  const [top, height] = extent(inked.map((i) => Math.floor(i / SIDE)));
+  return { left, top, width: width + 1, height: height + 1 };
 }
 
 // The mean over the area of each new pixel; the longer side gets BOX of them.
-function scaledToBox({ width, height, ink }) {
+function scaledToBox(ink, { left, top, width, height }) {
   const [newWidth, newHeight] = [width, height].map((side) =>
     Math.max(1, rounded((side * BOX) / Math.max(width, height))),
   );
-  const scaled = new Float32Array(newWidth * newHeight);
-  for (const row of overlaps(height, newHeight)) {
-    for (const column of overlaps(width, newWidth)) {
-      scaled[row.to * newWidth + column.to] +=
-        row.share * column.share * ink[row.from * width + column.from];
+  const [wide, high] = [width / newWidth, height / newHeight]; // pixels that become one
+  const scaled = Float32Array.from({ length: newWidth * newHeight }, (_, i) => {
+    const [x, y] = [(i % newWidth) * wide, Math.floor(i / newWidth) * high];
+    let sum = 0;
+    for (let row = Math.floor(y); row < y + high; row += 1) {
+      for (let column = Math.floor(x); column < x + wide; column += 1) {
+        const level = ink[(top + row) * SIDE + left + column];
+        sum += overlap(row, y, high) * overlap(column, x, wide) * level;
+      }
     }
-  }
+    return sum / (wide * high);
+  });
   return { width: newWidth, height: newHeight, ink: scaled };
 }
 
-// A line of `old` pixels cut anew into `count`: which part of which new pixel an old one makes up.
-function overlaps(old, count) {
-  const found = [];
-  for (let to = 0; to < count; to += 1) {
-    const [start, end] = [(to * old) / count, ((to + 1) * old) / count];
-    for (let from = Math.floor(start); from < end; from += 1) {
-      const length = Math.min(from + 1, end) - Math.max(from, start);
-      found.push({ from, to, share: (length * count) / old });
-    }
-  }
-  return found;
-}
+// How much of a pixel lies in what begins at `start` and has this length.
+const overlap = (pixel, start, length) =>
+  Math.max(0, Math.min(pixel + 1, start + length) - Math.max(pixel, start));
 
 // Full ink made 255, and the centre of mass moved to that of the field, by whole pixels.
 function centred({ width, height, ink }) {
@@ -75,9 +61,9 @@ function centred({ width, height, ink }) {
   const [below, above] = [inked[Math.floor(at)], inked[Math.ceil(at)]];
   const level = Math.max(below + (at % 1) * (above - below), 0.3);
   const full = ink.map((each) => Math.min(each / level, 1));
-  const mass = full.reduce((sum, each) => sum + each, 0);
   const place = (side, coordinate) => {
-    const centre = full.reduce((sum, each, i) => sum + each * coordinate(i), 0) / mass;
+    const moment = full.reduce((sum, each, i) => sum + each * coordinate(i), 0);
+    const centre = moment / full.reduce((sum, each) => sum + each);
     return Math.min(Math.max(rounded(FIELD / 2 - centre), 0), FIELD - side);
   };
   const left = place(width, (i) => i % width);

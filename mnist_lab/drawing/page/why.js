@@ -1,4 +1,5 @@
-// Where an answer comes from: what hides it when covered, and what would turn it into another.
+// Where an answer comes from: the training images that are like the drawing to the network, what
+// hides the answer when covered, and what would turn it into another.
 "use strict";
 
 const PATCH = 5; // pixels a side that are covered
@@ -10,16 +11,36 @@ function startWhy() {
   const { layers, class_names: names } = runs[lookedAt];
   element("cover").hidden = !layers;
   element("turn").hidden = !source.towards;
-  element("towards").replaceChildren(...names.map((name) => make("option", "", name)));
-  element("cover").onclick = cover;
-  element("go").onclick = turnTowards;
+  element("towards").replaceChildren(...names.map((name) => make("option", {}, name)));
 }
 
 // An explanation is of one drawing; another one empties it.
 function showWhy() {
-  const stale = explained !== version || !digits.length;
-  for (const id of ["covered", "turned"]) if (stale) element(id).hidden = true;
-  if (stale) element("explained").textContent = "";
+  const { class_names: names, num_images: count } = runs[lookedAt];
+  const { neighbours = [], probs } = digits[chosen]?.[lookedAt] ?? {};
+  const best = probs && likeliest(probs);
+  const alike = neighbours.filter(({ label }) => label === best).length;
+  element("nearest").hidden = !count;
+  element("nearest").textContent =
+    `Of ${count?.toLocaleString("en")} training images, those most alike to the last hidden layer` +
+    (best === undefined ? "." : `: ${alike} of ${neighbours.length} are labelled ${names[best]}.`);
+  element("neighbours").hidden = !count;
+  element("neighbours").replaceChildren(
+    ...neighbours.map(({ label, image, index, distance }) => {
+      const tile = make("canvas", { className: "pixels", width: FIELD, height: FIELD });
+      paint(tile, floats(image));
+      const title = `training image ${index}, distance ${distance.toFixed(2)}`;
+      return make("li", { className: label === best ? "" : "other", title }, tile, names[label]);
+    }),
+  );
+  if (explained === version && probs) return;
+  for (const id of ["covered", "turned"]) element(id).hidden = true;
+  element("explained").textContent = "";
+}
+
+function explain(id, text) {
+  element(id).hidden = false;
+  element("explained").textContent = text;
 }
 
 // How much less likely the answer gets when a patch of the image is paper (Zeiler & Fergus 2014,
@@ -28,34 +49,32 @@ async function cover() {
   if (!digits.length) return;
   const [{ layers, class_names: names }, image] = [runs[lookedAt], changedImage()];
   const { probs } = forward(layers, image, broken);
-  const best = likeliest([...probs]);
-  const losses = new Float32Array(784);
+  const best = likeliest(probs);
+  const losses = new Float32Array(image.length);
   explained = version;
-  for (let top = 2 - PATCH; top < 28; top += STEP) {
-    for (let left = 2 - PATCH; left < 28; left += STEP) {
-      const inPatch = (i) => {
-        const [x, y] = [(i % 28) - left, Math.floor(i / 28) - top];
-        return x >= 0 && y >= 0 && x < PATCH && y < PATCH;
+  for (let top = 2 - PATCH; top < FIELD; top += STEP) {
+    for (let left = 2 - PATCH; left < FIELD; left += STEP) {
+      const isCovered = (_, i) => {
+        const [x, y] = [(i % FIELD) - left, Math.floor(i / FIELD) - top];
+        return Math.min(x, y) >= 0 && Math.max(x, y) < PATCH;
       };
-      const without = forward(layers, image.map((each, i) => (inPatch(i) ? 0 : each)), broken);
-      const loss = Math.max(0, probs[best] - without.probs[best]);
-      losses.forEach((each, i) => inPatch(i) && (losses[i] = Math.max(each, loss)));
+      const covered = image.map((each, i) => (isCovered(each, i) ? 0 : each));
+      const loss = probs[best] - forward(layers, covered, broken).probs[best];
+      losses.forEach((each, i) => isCovered(each, i) && (losses[i] = Math.max(each, loss)));
     }
     await new Promise(requestAnimationFrame); // the pen goes first
     if (explained !== version) return;
   }
-  const pixels = new ImageData(28, 28);
-  const most = losses.reduce((a, b) => Math.max(a, b), 1e-9);
-  image.forEach((level, i) => {
-    const heat = losses[i] / most;
-    const paper = 255 - 160 * level;
-    const color = COLORS.above.map((each) => paper * (1 - 0.8 * heat) + each * 0.8 * heat);
-    pixels.data.set([...color, 255], 4 * i);
+  const most = Math.max(largest(losses), 1e-9);
+  const context = element("covered").getContext("2d");
+  paint(element("covered"), image.map((level) => 0.6 * level));
+  context.fillStyle = "#d55e00";
+  losses.forEach((loss, i) => {
+    context.globalAlpha = (0.8 * loss) / most;
+    context.fillRect(i % FIELD, Math.floor(i / FIELD), 1, 1);
   });
-  element("covered").getContext("2d").putImageData(pixels, 0, 0);
-  element("covered").hidden = false;
-  element("explained").textContent =
-    `Orange: covered with ${PATCH} × ${PATCH} of paper, ${names[best]} loses up to ${percent(most)}.`;
+  const loss = `${names[best]} loses up to ${percent(most)}`;
+  explain("covered", `Orange: covered with ${PATCH} × ${PATCH} of paper, ${loss}.`);
 }
 
 async function turnTowards() {
@@ -66,7 +85,6 @@ async function turnTowards() {
   const { image, prob, steps } = await source.towards(levels, lookedAt, label);
   if (explained !== version) return;
   paint(element("turned"), floats(image));
-  element("turned").hidden = false;
-  element("explained").textContent =
-    `After ${steps} steps along the gradient: ${runs[lookedAt].class_names[label]} ${percent(prob)}.`;
+  const name = runs[lookedAt].class_names[label];
+  explain("turned", `After ${steps} steps along the gradient: ${name} ${percent(prob)}.`);
 }
