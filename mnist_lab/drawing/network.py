@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.models.layers import FlattenPixels
+from mnist_lab.models.layers import Crop, FlattenPixels, Noise
 
 NUM_CHECKED = 16  # random images
 TOLERANCE = 1e-5  # largest difference of a logit, as a share of the largest logit, or of 1
@@ -57,6 +57,8 @@ def layer_of(name: str, module: nn.Module, shape: tuple[int, ...]) -> Layer:
             kind = "linear"
         case nn.Conv2d(padding_mode="zeros", dilation=(1, 1), groups=1):
             kind, numbers = "convolution", squares(module, "stride", "padding")
+        case Crop():
+            kind, numbers = "crop", {"edge": module.edge}
         case nn.MaxPool2d(padding=0, dilation=1, ceil_mode=False, return_indices=False):
             kind, numbers = "max pooling", squares(module, "kernel_size", "stride")
         case nn.AvgPool2d(padding=0, ceil_mode=False, divisor_override=None):
@@ -69,7 +71,13 @@ def layer_of(name: str, module: nn.Module, shape: tuple[int, ...]) -> Layer:
             kind = "tanh"
         case FlattenPixels():
             kind = "pixel by pixel"
-        case nn.Flatten(start_dim=1, end_dim=-1) | nn.Dropout() | nn.Dropout2d() | nn.Identity():
+        case (
+            nn.Flatten(start_dim=1, end_dim=-1)
+            | nn.Dropout()
+            | nn.Dropout2d()
+            | nn.Identity()
+            | Noise()
+        ):
             kind = "as it is"
         case _:
             raise UntoldError(f"the page does not know {module}")
@@ -106,6 +114,7 @@ KINDS: dict[str, Callable[[Layer, Tensor], Tensor]] = {
     "convolution": lambda layer, values: F.conv2d(
         values, layer.weights["weight"], layer.weights.get("bias"), **layer.numbers
     ),
+    "crop": lambda layer, values: F.pad(values, [-layer.numbers["edge"]] * 4),
     "max pooling": lambda layer, values: F.max_pool2d(values, **layer.numbers),
     "average pooling": lambda layer, values: F.avg_pool2d(values, **layer.numbers),
     "scaling": lambda layer, values: (

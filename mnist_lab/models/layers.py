@@ -32,7 +32,7 @@ class Crop(nn.Module):
         self.edge = edge
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps[..., self.edge : -self.edge, self.edge : -self.edge]
+        return F.pad(maps, [-self.edge] * 4)
 
     def extra_repr(self) -> str:
         return str(self.edge)

@@ -76,6 +76,11 @@ const KINDS = {
     }
   },
 
+  // One patch of its own size, that lies within.
+  crop({ shape, numbers: { edge } }, given, values) {
+    values.set(patchesOf(given, shape, { stride: 1, padding: -edge }, [1, 1, 1]));
+  },
+
   "max pooling"(layer, given, values) {
     values.fill(-Infinity);
     pool(layer, given, values, Math.max);
