@@ -152,7 +152,8 @@ def test_heic_is_read_turned_upright(tmp_path):
 
 
 def test_without_its_reader_heic_is_refused_with_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("pillow_heif", "pillow_heif.as_plugin"):
+        monkeypatch.setitem(sys.modules, name, None)
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     with pytest.raises(PictureError, match="a HEIC picture; pip install pillow-heif reads it"):
         load_picture(tmp_path / "photo.heic")
