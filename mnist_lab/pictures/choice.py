@@ -80,9 +80,9 @@ def chosen_among(
         raise PictureError(NOTHING)
     inner = [c for c in inner if not _is_blot(c, labels)]
     if inner and not are_light:
-        most = 0.2 * max(c.size for c in inner)
-        inner = [c for c in inner if c.size < most or not _is_shade(c, labels, darkness, margins)]
-        if all(c.size < most for c in inner):
+        least = 0.2 * max(c.size for c in inner)
+        inner = [c for c in inner if c.size < least or not _is_shade(c, labels, darkness, margins)]
+        if all(c.size < least for c in inner):
             raise PictureError(SHADOW_ONLY)
     groups = _joined(_without_lines(inner, labels, rules, edge=EDGE * long_side * is_sheet))
     highest = max((c.height for c in groups), default=0)

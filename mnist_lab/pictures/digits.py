@@ -128,8 +128,9 @@ class _Page:
             frames = holding_ink(
                 components, labels, positive, least=max(4 * ink.grain, 0.6 * ink.level)
             )
-            if frames:
-                return cls._within(ground, light, margins, frames, labels)
+            within = cls._within(ground, light, margins, frames, labels)
+            if within is not None:
+                return within
         freed = without_boxes(dark, components, labels)
         boxed = bool((freed != dark).any())
         if boxed:
@@ -145,8 +146,10 @@ class _Page:
             is_sheet=ground.corners is not None,
             are_light=strokes.are_light,
         )
-        if frames and framed is None:  # by their breadth that of the digit's strokes was misjudged
-            return cls._within(ground, light, margins, frames, labels)
+        if framed is None:  # by their breadth that of the digit's strokes was misjudged
+            within = cls._within(ground, light, margins, frames, labels)
+            if within is not None:
+                return within
         return cls(ground, strokes, ink, labels, chosen, boxed or bool(rules.any()), margins)
 
     @classmethod
@@ -157,8 +160,10 @@ class _Page:
         margins: tuple[int, int],
         frames: list[Component],
         labels: Labels,
-    ) -> _Page:
-        """Look once more, with the frames painted over."""
+    ) -> _Page | None:
+        """Look once more, with the frames painted over; None where there is nothing else."""
+        if not frames:
+            return None
         numbers = [number for frame in frames for number in frame.numbers]
         framed = ndimage.binary_dilation(
             np.isin(labels, numbers), iterations=max(2, max(labels.shape) // 200)
@@ -166,7 +171,12 @@ class _Page:
         nearest = ndimage.distance_transform_edt(
             framed, return_distances=False, return_indices=True
         )
-        return cls._of(ground, light[tuple(nearest)], margins, framed=framed)
+        try:
+            return cls._of(ground, light[tuple(nearest)], margins, framed=framed)
+        except CutOff:
+            raise
+        except PictureError:
+            return None
 
     def digit(self, component: Component) -> Digit:
         rows, columns = self.margins
