@@ -115,6 +115,27 @@ def test_a_soft_shadow_is_said_to_be_one():
         find_digits(picture.astype(np.uint8))
 
 
+@pytest.mark.parametrize("index", [14, 34, 37, 41])
+def test_a_shadow_that_leaves_the_picture_is_one(index):
+    """Paper is added around what leaves a picture; the edge to that is no ink's."""
+    shadow = redrawn("blank", np.zeros((4, 28, 28), np.uint8), [0] * 4, index, seed=31).picture
+    with pytest.raises(PictureError, match="only shadow"):
+        find_digits(shadow)
+
+
+@pytest.mark.parametrize("size", [(900, 900), (900, 640)], ids=["narrow", "wide"])
+def test_a_broad_digit_in_thin_boxes_is_found(size):
+    """Lines as clear as these tell nothing of how broad the digit's strokes are."""
+    middle = size[0] // 2
+    lines = [[(middle - 300, y), (middle + 300, y)] for y in (160, 480)]
+    lines += [[(x, 160), (x, 480)] for x in range(middle - 300, middle + 301, 200)]
+    stroke = [(middle - 50, 220), (middle + 50, 230), (middle - 10, 430)]
+    image = Image.fromarray(sheet(*lines, size=size, width=3))
+    ImageDraw.Draw(image).line(stroke, 20, 36, joint="curve")
+    (digit,) = find_digits(np.asarray(image))
+    assert overlap(digit.box, (middle - 52, 202, 108, 236)) > 0.8
+
+
 def test_large_pictures_are_reduced_and_keep_their_boxes(tmp_path):
     image = Image.new("L", (9000, 6000), 245)
     ImageDraw.Draw(image).line([(4000, 2000), (3800, 3500)], 20, 120)

@@ -14,7 +14,7 @@ COARSE_SIZE = 64  # pixels of the long side on which the first of several looks 
 FINE_SIZE = 512  # and the last one
 REACHES = (0.01, 0.02, 0.03, 0.04, 0.055, 0.075, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5, 0.7)
 SLOWLY = 0.4  # what squares find beyond strokes grows with less than this power of their sides
-BROAD = 25  # pixels; strokes are at most two thirds of their reach
+BROAD = 31  # pixels; strokes are at most two thirds of their reach
 SIGNAL_TO_NOISE = 4
 
 Mask = Bool[np.ndarray, "_ _"]
@@ -51,7 +51,7 @@ class Strokes:
         best = max(looks, key=lambda look: look.light if are_light else look.dark)
         side, clearness = best.width(are_light)
         scale = min(light.shape) / min(clearness.shape)
-        return cls(are_light=are_light, reach=1.3 * side * scale, clearness=clearness)
+        return cls(are_light=are_light, reach=1.6 * side * scale, clearness=clearness)
 
 
 @dataclass(frozen=True)
