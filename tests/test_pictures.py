@@ -333,7 +333,7 @@ def blank_pictures():
 
 def test_a_blank_picture_says_so():
     for picture in blank_pictures():
-        with pytest.raises(PictureError, match=r"^no ink found: |^cut off at the border"):
+        with pytest.raises(PictureError, match=r"^no ink found: "):
             to_mnist((255 * np.clip(picture, 0, 1)).astype(np.uint8))
     with pytest.raises(PictureError, match="too narrow for a digit"):
         to_mnist(np.zeros((3, 28), np.uint8))

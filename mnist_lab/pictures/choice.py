@@ -16,6 +16,7 @@ BLOT = 0.6  # of its size: what has broader strokes is none; a disc has 0.67
 LONGER = 1.6  # than all others: a straight bar of that length is no 1 beside them
 SHADOW = 0.55  # as dark as shadows become
 SOFT = 0.02  # of the picture's long side: how wide their edges are at least
+SOFTEST = 0.05  # of a digit's size: how wide its edges are at most
 EDGE = 0.07  # of a sheet's long side: straight lines within it are no digits
 FEW_SPECKS = 8  # about as large as the largest may be parts of a digit, more are grain
 SPECK = 8  # pixels: anything smaller has no shape
@@ -78,14 +79,16 @@ def chosen_among(
             raise CutOff(CUT_OFF)
         raise PictureError(NOTHING)
     inner = [c for c in inner if not _is_blot(c, labels)]
+    if inner and not are_light:
+        least = 0.2 * max(c.size for c in inner)
+        inner = [c for c in inner if c.size < least or not _is_shade(c, labels, darkness, margins)]
+        if all(c.size < least for c in inner):
+            raise PictureError(SHADOW_ONLY)
     groups = _joined(_without_lines(inner, labels, rules, edge=EDGE * long_side * is_sheet))
     highest = max((c.height for c in groups), default=0)
     groups = [c for c in groups if c.height >= RELATIVE * highest]
     if not groups or len(groups) > MOST:
         raise PictureError(NOTHING)
-    groups = [c for c in groups if are_light or not _is_shade(c, labels, darkness)]
-    if not groups:
-        raise PictureError(SHADOW_ONLY)
     if all(margins) and not any(_fills(c, labels, margins) for c in groups):
         raise PictureError(CUT_OFF)
     return _in_lines(groups), frames
@@ -212,29 +215,37 @@ def _joined(components: list[Component]) -> list[Component]:
                 break
         else:
             groups.append(c)
-    return groups
+    return groups if len(groups) == len(components) else _joined(groups)
 
 
 def _belongs(part: Component, group: Component) -> bool:
     rows, columns = part.gaps(group)
     size = group.size
+    is_low = part.height < 0.5 * group.height
     if rows < 0 and columns < 0:
-        return rows * columns > 0.5 * part.height * part.width
+        return is_low or rows * columns > 0.5 * part.height * part.width
     if columns < -0.5 * min(part.width, group.width):  # one above the other
         return rows < (0.2 if part.mass < 0.35 * group.mass else 0.1) * size
-    small = part.height < 0.5 * group.height and part.mass < 0.5 * group.mass
-    return max(rows, columns) < (0.12 if small else 0.03) * size
+    return max(rows, columns) < (0.12 if is_low and part.mass < 0.5 * group.mass else 0.03) * size
 
 
-def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
-    """Tell shadows from digits, even blurred ones: they fade away slowly."""
+def _is_shade(
+    component: Component, labels: Labels, darkness: Grey, margins: tuple[int, int]
+) -> bool:
+    """Tell shadows from digits, even blurred ones: they fade away slowly.
+
+    Not so at the border of the picture, beyond which there is added paper.
+    """
     size = component.size
     around = size // 4 + 6
     top, left = max(0, component.top - around), max(0, component.left - around)
     window = np.s_[top : component.bottom + around, left : component.right + around]
     part: Mask = np.isin(labels[window], component.numbers)
+    seen = np.zeros(labels.shape, bool)
+    rows, columns = (margin + 3 if margin else 0 for margin in margins)
+    seen[rows : labels.shape[0] - rows, columns : labels.shape[1] - columns] = True
     distance = ndimage.distance_transform_edt(~part)
-    paper = labels[window] == 0
+    paper = (labels[window] == 0) & seen[window]
     near, far = (
         float(np.percentile(darkness[window][ring], 75)) if ring.any() else 0.0
         for start in (max(2, size / 8), max(4, size / 4))
@@ -243,10 +254,13 @@ def _is_shade(component: Component, labels: Labels, darkness: Grey) -> bool:
     level = float(np.median(darkness[window][part]))
     if near - max(far, 0) > 0.15 * level:
         return True
-    rim = part & ~ndimage.binary_erosion(part)
+    rim = part & ~ndimage.binary_erosion(part) & seen[window]
+    if not rim.any():
+        return False
     slope = ndimage.gaussian_gradient_magnitude(darkness[window], 1)[rim]
     softness = level / max(float(np.median(slope)), 1e-6)  # pixels from paper to ink
-    return level < SHADOW and softness > max(SOFT * max(labels.shape), 0.08 * size, 8)
+    long_side = max(n - 2 * margin for n, margin in zip(labels.shape, margins, strict=True))
+    return level < SHADOW and softness > max(SOFT * long_side, SOFTEST * size, 8)
 
 
 def _is_grain(component: Component, labels: Labels) -> bool:

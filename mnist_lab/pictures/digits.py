@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from scipy import ndimage
 
-from mnist_lab.pictures.boxes import without_boxes
+from mnist_lab.pictures.boxes import holding_ink, without_boxes
 from mnist_lab.pictures.choice import CutOff, chosen_among
 from mnist_lab.pictures.components import Component, Labels, components_of
 from mnist_lab.pictures.grey import Grey, interpolated, levels
@@ -123,6 +123,14 @@ class _Page:
             raise PictureError("no ink found: no contrast")
         dark = _dark(ink)
         components, labels = components_of(dark, ink.darkness)
+        if framed is None:
+            positive = 1 - light if strokes.are_light else light
+            frames = holding_ink(
+                components, labels, positive, least=max(4 * ink.grain, 0.6 * ink.level)
+            )
+            within = cls._within(ground, light, margins, frames, labels)
+            if within is not None:
+                return within
         freed = without_boxes(dark, components, labels)
         boxed = bool((freed != dark).any())
         if boxed:
@@ -138,16 +146,37 @@ class _Page:
             is_sheet=ground.corners is not None,
             are_light=strokes.are_light,
         )
-        if frames and framed is None:  # by their breadth that of the digit's strokes was misjudged
-            numbers = [number for frame in frames for number in frame.numbers]
-            framed = ndimage.binary_dilation(
-                np.isin(labels, numbers), iterations=max(2, max(labels.shape) // 200)
-            )
-            nearest = ndimage.distance_transform_edt(
-                framed, return_distances=False, return_indices=True
-            )
-            return cls._of(ground, light[tuple(nearest)], margins, framed=framed)
+        if framed is None:  # by their breadth that of the digit's strokes was misjudged
+            within = cls._within(ground, light, margins, frames, labels)
+            if within is not None:
+                return within
         return cls(ground, strokes, ink, labels, chosen, boxed or bool(rules.any()), margins)
+
+    @classmethod
+    def _within(
+        cls,
+        ground: Ground,
+        light: Grey,
+        margins: tuple[int, int],
+        frames: list[Component],
+        labels: Labels,
+    ) -> _Page | None:
+        """Look once more, with the frames painted over; None where there is nothing else."""
+        if not frames:
+            return None
+        numbers = [number for frame in frames for number in frame.numbers]
+        framed = ndimage.binary_dilation(
+            np.isin(labels, numbers), iterations=max(2, max(labels.shape) // 200)
+        )
+        nearest = ndimage.distance_transform_edt(
+            framed, return_distances=False, return_indices=True
+        )
+        try:
+            return cls._of(ground, light[tuple(nearest)], margins, framed=framed)
+        except CutOff:
+            raise
+        except PictureError:
+            return None
 
     def digit(self, component: Component) -> Digit:
         rows, columns = self.margins

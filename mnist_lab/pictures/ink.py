@@ -13,8 +13,9 @@ from mnist_lab.pictures.grey import Grey, interpolated, shrunk
 COARSE_SIZE = 64  # pixels of the long side on which the first of several looks is taken
 FINE_SIZE = 512  # and the last one
 REACHES = (0.01, 0.02, 0.03, 0.04, 0.055, 0.075, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5, 0.7)
-BROAD = 25  # pixels; strokes are at most two thirds of their reach
-SIGNAL_TO_NOISE = 6  # normal noise exceeds that once in 10^9 pixels
+SLOWLY = 0.4  # what squares find beyond strokes grows with less than this power of their sides
+BROAD = 31  # pixels; strokes are at most two thirds of their reach
+SIGNAL_TO_NOISE = 4
 
 Mask = Bool[np.ndarray, "_ _"]
 
@@ -50,7 +51,7 @@ class Strokes:
         best = max(looks, key=lambda look: look.light if are_light else look.dark)
         side, clearness = best.width(are_light)
         scale = min(light.shape) / min(clearness.shape)
-        return cls(are_light=are_light, reach=1.3 * side * scale, clearness=clearness)
+        return cls(are_light=are_light, reach=1.6 * side * scale, clearness=clearness)
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,18 @@ class _Look:
         return cls(logs, excess, float(for_light.mean()), float(for_dark.mean()))
 
     def width(self, are_light: bool) -> tuple[int, Grey]:
-        """The narrowest square that fits into no clear stroke: wider ones find little more."""
+        """The narrowest square that fits into no clear stroke: wider ones find little more.
+
+        They go on finding more where light falls, a shadow ends or paper is creased, but more
+        slowly than they grow.
+        """
         logs, excess = (-self.logs, -self.excess) if are_light else (self.logs, self.excess)
         clearness = (-excess).clip(0) ** 3
         short_side = min(logs.shape)
         sides = sorted({max(3, round(share * short_side)) for share in REACHES})
         found = [float((clearness * ndimage.black_tophat(logs, (n, n))).sum()) for n in sides]
-        side = next(n for n, sum_ in zip(sides, found, strict=True) if sum_ >= 0.8 * max(found))
+        _, enough = max((sum_ / n**SLOWLY, sum_) for n, sum_ in zip(sides, found, strict=True))
+        side = next(n for n, sum_ in zip(sides, found, strict=True) if sum_ >= 0.8 * enough)
         return side, clearness
 
 

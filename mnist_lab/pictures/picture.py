@@ -99,12 +99,12 @@ def _opened(data: bytes) -> Image.Image:
         return JpegImageFile(io.BytesIO(data))
     if data[4:8] == b"ftyp" and data[8:12] in HEIC:
         try:
-            from pillow_heif import HeifImagePlugin
+            from pillow_heif.as_plugin import HeifImageFile
         except ImportError:
             raise PictureError(
                 "a HEIC picture; pip install pillow-heif reads it, or save it as JPEG"
             ) from None
-        heic: Image.Image = HeifImagePlugin.HeifImageFile(io.BytesIO(data))
+        heic: Image.Image = HeifImageFile(io.BytesIO(data))
         return heic
     return Image.open(io.BytesIO(data), formats=FORMATS)
 

@@ -40,8 +40,8 @@ def _breadth(lines: Mask, axis: int) -> int:
 def _lines(darkness: Grey) -> Mask:
     """Find lines from the left to the right.
 
-    Columns are shifted against each other until rows differ most; a row that is dark in four
-    fifths of its pixels and narrow is a line.
+    Columns are shifted against each other until rows differ most; a row that is dark in seven
+    eighths of its pixels and narrow is a line.
     """
     height, width = darkness.shape
     columns = np.linspace(0, width - 1, min(width, NUM_COLUMNS)).astype(int)
@@ -54,7 +54,7 @@ def _lines(darkness: Grey) -> Mask:
         steps = np.diff(sheared.clip(0, 0.3).mean(2), axis=1)
         best = int(np.square(steps).sum(1).argmax())
         slope, step = slopes[best], step / 12
-    profile = np.quantile(sheared[best], 0.2, axis=1)
+    profile = np.quantile(sheared[best], 0.12, axis=1)
     profile -= ndimage.grey_opening(profile, max(3, round(BREADTH * height)))
     is_line = profile > max(0.02, 0.25 * float(profile.max()))
     is_line = ndimage.binary_dilation(is_line)  # and its soft edges
