@@ -43,14 +43,14 @@ class Seen:
     Attributes:
         images: uint8 (28, 28), of each digit that was found.
         labels: what each is; None where there is no digit.
-        touching: it is said of one that it is several.
-        missed: a digit of the picture was not found.
+        touching: of which it is said that they are several that touch.
+        missed: a digit of the picture was not found, not even as one of those.
         shown: for the figure: the picture, small; of the first of a kind.
     """
 
     images: list[np.ndarray]
     labels: list[int | None]
-    touching: bool
+    touching: list[bool]
     missed: bool
     shown: Image.Image | None = None
 
@@ -72,16 +72,20 @@ def look_at(drawn: Any, is_first: bool) -> Seen:
         inside = [k for k, each in enumerate(found) if is_within(each.box, box)]
         for k in inside[:1]:
             labels[k] = label
-        missed |= not inside
+        missed |= not inside and not any(
+            each.touching and is_within((*middle(box), 0, 0), each.box) for each in found
+        )
     shown = small(drawn.picture) if is_first else None
-    return Seen(
-        [each.image for each in found], labels, any(e.touching for e in found), missed, shown
-    )
+    touching = [each.touching for each in found]
+    return Seen([each.image for each in found], labels, touching, missed, shown)
 
 
-def is_within(box: tuple[int, ...], true: tuple[float, ...]) -> bool:
-    middle = [box[k] + box[k + 2] / 2 for k in (0, 1)]
-    return all(true[k] <= middle[k] <= true[k] + true[k + 2] for k in (0, 1))
+def is_within(box: tuple[float, ...], true: tuple[float, ...]) -> bool:
+    return all(true[k] <= middle(box)[k] <= true[k] + true[k + 2] for k in (0, 1))
+
+
+def middle(box: tuple[float, ...]) -> tuple[float, float]:
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
 
 
 def small(picture: np.ndarray) -> Image.Image:
@@ -95,13 +99,15 @@ def outcome(seen: Seen, answers: np.ndarray, unsure: np.ndarray) -> str:
     """Of a picture in which something was found.
 
     Wrong: of anything a wrong answer that is not unsure, or a digit that was not found; else
-    unsure: of a digit, or that it is several, or of all where there is none; else right.
+    unsure: of a digit, or of all where there is none; else right. Unsure is also what is said to be
+    several that touch.
     """
+    unsure = unsure | np.array(seen.touching)
     is_digit = np.array([label is not None for label in seen.labels])
     wrong = np.array([label != answer for label, answer in zip(seen.labels, answers, strict=True)])
     if seen.missed or (wrong & ~unsure).any():
         return "wrong"
-    return "unsure" if seen.touching or unsure[is_digit].any() or not is_digit.any() else "right"
+    return "unsure" if unsure[is_digit].any() or not is_digit.any() else "right"
 
 
 def trained(recipe: str, runs: Path) -> Path:
@@ -187,8 +193,8 @@ python docs/handwriting.py --count {count} --seed {seed}
 
 Each cell: **right / wrong / unsure**. Wrong: a wrong answer that is not said to be unsure,
 something else taken for a digit, or a digit missed. Unsure: the network is, of one of the digits,
-or digits are said to touch. "Not read": no digit was found, so no network was asked; of pictures
-without any ({", ".join(sorted(WITHOUT_DIGIT))}) that is right, or else unsure.
+or one is said to be several that touch. "Not read": no digit was found, so no network was asked; of
+pictures without any ({", ".join(sorted(WITHOUT_DIGIT))}) that is right, or else unsure.
 
 {chr(10).join(lines)}
 
