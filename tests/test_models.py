@@ -40,7 +40,6 @@ NUM_PARAMS = {
     "experiment=cnn_12_20": 290_585,
     "experiment=fast_99": 72_058,
     "experiment=fast_994": 130_866,
-    "experiment=best_cnn": 186_346,
     "experiment=best_mlp": 1_865_738,
     "experiment=small_cnn": 2_394,
     "experiment=handwriting": 130_698,
