@@ -32,7 +32,10 @@ from mnist_lab.settings.groups import choices
 sys.path.append(str(Path(__file__).parents[1] / "docs"))
 browser: Any = importlib.import_module("browser")
 
-SHIPPED = [f"{group}={name}" for group in ("model", "experiment") for name in choices(group)]
+SHIPPED = [f"model={name}" for name in choices("model")]
+SHIPPED += [
+    pytest.param(f"experiment={name}", marks=pytest.mark.slow) for name in choices("experiment")
+]
 TOLERANCE = 1e-5
 SCRIPT = """
 const network = unpackNetwork(JSON.parse(arguments[0]));

@@ -352,6 +352,7 @@ def test_choices_that_run_out_and_settings_that_apply_to_some():
     ]
 
 
+@pytest.mark.slow
 def test_a_search_reaches_with_25_settings_what_drawing_reaches_with_50():
     """As `python -m benchmarks.search`, one asked at a time."""
     found, drawn = benchmark.compared(trials=50)
