@@ -22,7 +22,7 @@ docs-check: .venv/ready
 bench: .venv/ready .venv-bench/ready
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
-# A record run again, seed by seed: NAME=fast_99, or all; ARGS=--help says what can be chosen.
+# A record run again, seed by seed: NAME=seconds_99, or all; ARGS=--help says what can be chosen.
 record: .venv/ready
 	$(BIN)/python -m records.run $(NAME) $(ARGS)
 

@@ -1,8 +1,8 @@
 """Runs a record again, seed by seed, and says whether its mark holds.
 
-`make record NAME=fast_99` keeps each seed that has ended in outputs/records/NAME, so that a second
-call goes on where the first one stopped; `ARGS=--publish` writes the runs into records/NAME and
-draws the page anew.
+`make record NAME=seconds_99` keeps each seed that has ended in outputs/records/NAME, so that a
+second call goes on where the first one stopped; `ARGS=--publish` writes the runs into records/NAME
+and draws the page anew.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> int:
 
 def record(claim: Claim, out: Path, *, publish: bool, busy: bool) -> bool:
     """Train what is not there yet and judge; True: the mark holds."""
-    reference = reference_runs(out, busy=busy)
+    reference = reference_runs(out / claim.name, busy=busy)
     runs = []
     for seed in claim.seeds:
         runs.append(trained(claim.settings, out / claim.name / f"seed_{seed}", seed, busy=busy))
@@ -67,7 +67,10 @@ def record(claim: Claim, out: Path, *, publish: bool, busy: bool) -> bool:
 
 
 def reference_runs(out: Path, *, busy: bool) -> list[dict[str, Any]]:
-    """One epoch of mlp_512 on one thread: what seconds of this machine are to be compared with."""
+    """One epoch of mlp_512 on one thread: what seconds of this machine are to be compared with.
+
+    Before each record anew: a machine is not the same all day.
+    """
     return [
         trained(REFERENCE, out / "reference" / f"seed_{seed}", seed, busy=busy)
         for seed in range(REFERENCE_TIMES)

@@ -73,8 +73,12 @@ def test_each_recipe_exports(
 ) -> None:
     """Both files agree with what evaluation takes from the network, for any number of images."""
     shared = ["data=fashion_mnist", f"data.root={folder}", "trainer.max_epochs=1"]
-    if experiment.startswith(("fast", "hand")):  # their learning rate is made for 60,000 images
+    if experiment.startswith(
+        ("fast", "hand", "best", "small")
+    ):  # their learning rate is made for 60,000 images
         shared += ["trainer.max_epochs=10", "data.batch_size=10", "optimizer.lr=0.002"]
+    if experiment == "small_cnn":
+        shared += ["data.max_shift=0"]
     if experiment == "handwriting":
         none = ("val_fraction", "max_turn", "max_slant", "max_bend", "max_pen")
         shared += [f"data.{each}=0" for each in none]

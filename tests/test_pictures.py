@@ -155,7 +155,14 @@ def all_at_once(image, rng, folder):
 
 @pytest.mark.parametrize(
     "disturbed",
-    [enlarged_4_to_20, turned_in_exif, inverted, shifted, on_paper, all_at_once],
+    [
+        pytest.param(enlarged_4_to_20, marks=pytest.mark.slow),
+        turned_in_exif,
+        inverted,
+        shifted,
+        on_paper,
+        pytest.param(all_at_once, marks=pytest.mark.slow),
+    ],
     ids=lambda disturbed: disturbed.__name__,
 )
 def test_disturbed_digits_are_read_as_well_as_clean_ones(network, disturbed, mnist_5k, tmp_path):

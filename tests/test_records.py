@@ -173,4 +173,4 @@ def test_an_unknown_record_is_named():
     )
     assert done.returncode == 2
     assert "fast_98" in done.stderr
-    assert "fast_99" in done.stderr
+    assert "seconds_99" in done.stderr

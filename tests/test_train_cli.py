@@ -24,7 +24,7 @@ REFUSED = {
     "model.channels=[3]": ["not a setting of this model", "model.width"],
     "model=cnn model.depth=2": ["model.depth=2: not a setting of this model", "model.channels"],
     "optimizer=adm": ["optimizer=adm: no such optimizer; did you mean adam?"],
-    "model=resnet": ["model=resnet: no such model; there is: cnn, linear, mlp"],
+    "model=resnet": ["model=resnet: no such model; there is: batchnorm_cnn, batchnorm_mlp, cnn"],
     "experiment=mlp_521": ["experiment=mlp_521: no such experiment; did you mean mlp_512?"],
     "data=minst": ["data=minst: no such data; did you mean mnist?"],
     "model.dropout=1.5": ["model.dropout=1.5: must be a number from 0 below 1."],
