@@ -9,7 +9,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 
 from benchmarks import images, memory, startup, sweep, whole
 from benchmarks.page import page
-from benchmarks.process import ROOT, environment
+from benchmarks.process import ROOT, environment, processor
 from benchmarks.quiet import LIMIT, Busy, Watch, refuse_if_busy
 from benchmarks.recipes import PLANS, composed, work_of
 from benchmarks.rounds import interleave
@@ -138,11 +137,6 @@ def bind(method: Callable[..., Any], *args: Any) -> Callable[[], Any]:
 
 def machine(keras_python: str) -> str:
     """Processor, cores and versions, in one line."""
-    model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
     code = (
         "import importlib.metadata as m, platform; print(platform.python_version(), "
         "*(m.version(p) for p in {}))"
@@ -155,7 +149,7 @@ def machine(keras_python: str) -> str:
         "if d.name.lower().replace('_', '-') in ('tensorflow', 'tensorflow-cpu')))",
     )
     return (
-        f"{os.cpu_count()} cores of {model}; Python {ours[0]}, torch {ours[1]}, "
+        f"{os.cpu_count()} cores of {processor()}; Python {ours[0]}, torch {ours[1]}, "
         f"lightning {ours[2]}; Python {theirs[0]}, keras {theirs[1]}, tensorflow {tensorflow[0]}"
     )
 

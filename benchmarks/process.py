@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -61,3 +62,11 @@ def run(
     if child.returncode not in exit_codes:
         raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{output}")
     return Finished(seconds, usage.ru_maxrss * 1024, child.returncode, output)
+
+
+def processor() -> str:
+    """Its name, as far as the system tells it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

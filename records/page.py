@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.quiet import LIMIT
+from benchmarks.tables import table
 from records.claim import ALPHA, FOLDER, Claim, Verdict, claims, judge
 
 HEAD = """\
@@ -28,6 +30,16 @@ machines by how long the reference takes there: `mlp_512` for one epoch on one t
 
 What was tried on the way, failures included: [docs/log.md](../docs/log.md).
 """
+COLUMNS = [
+    "record",
+    "track",
+    "mark",
+    "test accuracy, %",
+    "seconds",
+    "parameters",
+    "n",
+    "mark holds",
+]
 FIGURE = "![Two plots of the records: test accuracy against seconds, and against parameters]"
 
 
@@ -61,24 +73,18 @@ def write_page() -> None:
 def page(kept: Sequence[Record]) -> str:
     lines = [
         HEAD.format(alpha=ALPHA),
-        "| record | track | mark | test accuracy, % | seconds | parameters | n | mark holds |",
-        f"|{'---|' * 8}",
-        *(row(one) for one in kept),
-        "",
+        *table(COLUMNS, map(row, kept)),
         f"{FIGURE}(ladder.png)",
         "",
-        "| record | the same elsewhere | settings |",
-        f"|{'---|' * 3}",
+        *table(("record", "the same elsewhere", "settings"), map(beside, kept)),
+        "Where and when:",
+        "",
+        *(f"- {line}" for line in places(kept)),
     ]
-    for one in kept:
-        settings = " ".join(one.claim.settings)
-        lines.append(f"| {one.claim.name} | {one.claim.elsewhere} | `mnist-train {settings}` |")
-    lines += ["", "Where and when:", ""]
-    lines += [f"- {line}" for line in places(kept)]
     return "\n".join(lines) + "\n"
 
 
-def row(one: Record) -> str:
+def row(one: Record) -> list[str]:
     claim, verdict = one.claim, one.verdict
     acc, seconds = verdict.acc, verdict.seconds
     mark = [f"{100 * claim.acc:.4g} %"]
@@ -86,7 +92,7 @@ def row(one: Record) -> str:
     mark += [] if claim.num_params is None else [f"{claim.num_params:,} parameters"]
     p_values = [acc.p] if claim.seconds is None else [acc.p, seconds.p]
     said = "yes" if verdict.holds else "**no**"
-    cells = [
+    return [
         f"[{claim.name}]({claim.name})",
         claim.track,
         ", ".join(mark),
@@ -96,23 +102,28 @@ def row(one: Record) -> str:
         str(acc.n),
         f"{said}, p = {' and '.join(f'{p:.1g}' for p in p_values)}",
     ]
-    return f"| {' | '.join(cells)} |"
+
+
+def beside(one: Record) -> list[str]:
+    settings = " ".join(one.claim.settings)
+    return [one.claim.name, one.claim.elsewhere, f"`mnist-train {settings}`"]
 
 
 def places(kept: Sequence[Record]) -> list[str]:
     """Machines, each with the records that were taken there."""
     names: dict[str, list[str]] = {}
     for one in kept:
-        found = one.found
-        reference = statistics.median(found["reference_seconds"])
-        commits = sorted({run["git_commit"][:9] for run in found["runs"] if run["git_commit"]})
-        busiest = max(run["others"] for run in found["runs"])
-        beside = f"; others used up to {busiest:.2f} cores" if busiest > 0.1 else ""
-        where = f"{found['machine']}; reference {reference:.2f} s"
-        names.setdefault(where, []).append(
-            f"{one.claim.name} ({found['date']}, commit {', '.join(commits)}{beside})"
+        runs = one.found["runs"]
+        reference = statistics.median(one.found["reference_seconds"])
+        commits = sorted({run["git_commit"][:9] for run in runs if run["git_commit"]})
+        days = " and ".join(sorted({run["date"] for run in runs}))
+        busiest = max(run["others"] for run in runs)
+        beside = f", beside up to {busiest:.2f} cores of others" if busiest > LIMIT else ""
+        names.setdefault(one.found["machine"], []).append(
+            f"{one.claim.name}{beside} ({days}, commit {', '.join(commits)}; reference "
+            f"{reference:.2f} s)"
         )
-    return [f"{where}: {', '.join(each)}." for where, each in names.items()]
+    return [f"{where}: {'; '.join(each)}." for where, each in names.items()]
 
 
 def draw(kept: Sequence[Record]) -> None:
@@ -129,9 +140,9 @@ def draw(kept: Sequence[Record]) -> None:
             wrong, spread = 100 * (1 - verdict.acc.mean), 100 * verdict.acc.sd
             colour = "tab:blue" if verdict.holds else "tab:red"
             axis.errorbar(at, wrong, spread, fmt="o", color=colour, capsize=3)
-            beside = (6, -13) if k % 2 else (6, 5)  # neighbours in the table are near here, too
+            place = (6, -13) if k % 2 else (6, 5)  # neighbours in the table are near here, too
             axis.annotate(
-                one.claim.name, (at, wrong), xytext=beside, textcoords="offset points", fontsize=9
+                one.claim.name, (at, wrong), xytext=place, textcoords="offset points", fontsize=9
             )
         axis.set_xscale("log")
         axis.set_yscale("log")

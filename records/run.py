@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quiet import Busy, Watch, refuse_if_busy
+from benchmarks.process import processor
+from benchmarks.quiet import LIMIT, Busy, Watch, refuse_if_busy
 from mnist_lab.ui.files import write_json
 from records.claim import ALPHA, FOLDER, Claim, Verdict, claims, judge
 from records.page import write_page
@@ -54,7 +55,6 @@ def record(claim: Claim, out: Path, *, publish: bool, busy: bool) -> bool:
         print(run_line(claim, runs[-1]), flush=True)
     found = {
         "machine": machine(),
-        "date": datetime.now(UTC).date().isoformat(),
         "reference_seconds": [round(run["seconds"], 3) for run in reference],
         "runs": runs,
     }
@@ -78,13 +78,14 @@ def reference_runs(out: Path, *, busy: bool) -> list[dict[str, Any]]:
 
 
 def trained(settings: Sequence[str], folder: Path, seed: int, *, busy: bool) -> dict[str, Any]:
-    """The metrics.json of a run, trained unless it has ended before; with how busy others were.
+    """The metrics.json of a run, trained unless it has ended before; with how many cores others
+    used meanwhile, and the day.
 
     Raises:
         SystemExit: the run failed, or others use the machine.
     """
-    metrics, others = folder / "metrics.json", folder / "others.json"
-    if not (metrics.exists() and others.exists()):
+    metrics, around = folder / "metrics.json", folder / "around.json"
+    if not (metrics.exists() and around.exists()):
         if not busy:
             try:
                 refuse_if_busy()
@@ -97,27 +98,26 @@ def trained(settings: Sequence[str], folder: Path, seed: int, *, busy: bool) -> 
         )
         if done.returncode:
             raise SystemExit(f"{folder}: ended with {done.returncode}; see train.log there")
-        others.write_text(json.dumps({"others": round(watch.others(), 2)}))
-    return json.loads(metrics.read_text()) | json.loads(others.read_text())
+        today = datetime.now(UTC).date().isoformat()
+        write_json(around, {"others": round(watch.others(), 2), "date": today})
+    return json.loads(metrics.read_text()) | json.loads(around.read_text())
 
 
 def machine() -> str:
     """Processor, cores and versions, in one line."""
     import torch
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    flags = Path("/proc/cpuinfo").read_text().split()
     has = [flag.replace("_", "-") for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
     return (
-        f"{os.cpu_count()} cores of {models[0] if models else platform.machine()} "
+        f"{os.cpu_count()} cores of {processor()} "
         f"({', '.join(has) or 'no bf16'}); Python {platform.python_version()}, "
         f"torch {torch.__version__}"
     )
 
 
 def run_line(claim: Claim, run: dict[str, Any]) -> str:
-    beside = f", beside {run['others']:.2f} cores of others" if run["others"] > 0.1 else ""
+    beside = f", beside {run['others']:.2f} cores of others" if run["others"] > LIMIT else ""
     return (
         f"{claim.name} seed {run['seed']}: test {100 * run['test/acc']:.2f} %, "
         f"{run['seconds']:.1f} s{beside}"

@@ -136,6 +136,7 @@ def test_a_record_goes_on_where_it_stopped(tmp_path, tiny, monkeypatch, capsys):
     for module in (claim_module, page_module, run_module):
         monkeypatch.setattr(module, "FOLDER", folder)
     monkeypatch.setattr(run_module, "REFERENCE", settings)
+    monkeypatch.setattr(run_module, "REFERENCE_TIMES", 1)
     monkeypatch.setattr(page_module, "claims", lambda: claims(folder))
     out = tmp_path / "out"
     run_module.record(claim, out, publish=False, busy=True)

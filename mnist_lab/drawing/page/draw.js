@@ -57,18 +57,6 @@ function point({ clientX, clientY }) {
   );
 }
 
-function drawLine(context, points, width) {
-  context.lineWidth = width;
-  context.lineCap = context.lineJoin = "round";
-  context.strokeStyle = "#111";
-  context.beginPath();
-  const [x, y] = points[0];
-  context.moveTo(x, y);
-  context.lineTo(x + 0.01, y); // Chromium paints nothing for a line of no length: no dot
-  for (const each of points.slice(1)) context.lineTo(...each);
-  context.stroke();
-}
-
 paper.onpointerdown = (event) => {
   if (event.button !== 0) return;
   paper.setPointerCapture(event.pointerId);
