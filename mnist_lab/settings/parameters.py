@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_lab.settings import own
-from mnist_lab.settings.table import SETTINGS, Setting
+from mnist_lab.settings.setting import Setting
+from mnist_lab.settings.table import SETTINGS
 from mnist_lab.ui.errors import Refused, first_line
 
 # What the lab hands in, and no configuration says.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnist_lab.settings.paths import quoted
-from mnist_lab.settings.table import Setting, as_typed, flag, whole, word
+from mnist_lab.settings.setting import Setting, flag, whole, word
+from mnist_lab.settings.table import as_typed
 from mnist_lab.ui.errors import Refused
 
 SHAPES: dict[str, Setting] = {
