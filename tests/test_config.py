@@ -160,7 +160,7 @@ def test_defaults_of_the_plain_run():
 
 
 def test_every_experiment_is_in_the_published_table_or_our_own():
-    own = {"fast_99", "fast_994", "best_mlp", "small_cnn", "handwriting"}
+    own = {"fast_99", "fast_994", "best_mlp", "best_cnn", "small_99", "small_994", "handwriting"}
     assert {*RECIPES, *own} == set(choices("experiment"))
     shipped = compose(["sweep=published"]).hydra.sweeper.params.experiment
     assert set(RECIPES) == set(shipped.split(","))

@@ -77,10 +77,8 @@ def test_each_recipe_exports(
         ("fast", "hand", "best", "small")
     ):  # their learning rate is made for 60,000 images
         shared += ["trainer.max_epochs=10", "data.batch_size=10", "optimizer.lr=0.002"]
-    if experiment == "small_cnn":
-        shared += ["data.max_shift=0"]
-    if experiment == "handwriting":
-        none = ("val_fraction", "max_turn", "max_slant", "max_bend", "max_pen")
+    if experiment.startswith(("hand", "best", "small")):
+        none = ("val_fraction", "max_shift", "max_turn", "max_slant", "max_bend", "max_pen")
         shared += [f"data.{each}=0" for each in none]
     run = train_run(folder / experiment, f"experiment={experiment}", *shared)
     export(run)

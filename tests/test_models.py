@@ -31,7 +31,7 @@ NUM_PARAMS = {
     "model=pooled_cnn": 215_194,
     "model=batchnorm_cnn": 215_250,
     "model=batchnorm_mlp": 670_730,
-    "model=small_cnn": 1_826,
+    "model=deep_cnn": 6_926,
     "experiment=mlp_512x2_dropout": 669_706,
     "experiment=mlp_800_dropout_sgd": 636_010,
     "experiment=mlp_512": 407_050,
@@ -41,7 +41,9 @@ NUM_PARAMS = {
     "experiment=fast_99": 72_058,
     "experiment=fast_994": 130_866,
     "experiment=best_mlp": 1_865_738,
-    "experiment=small_cnn": 2_394,
+    "experiment=best_cnn": 279_402,
+    "experiment=small_99": 1_660,
+    "experiment=small_994": 6_926,
     "experiment=handwriting": 130_698,
 }
 MODELS = choices("model")
@@ -164,15 +166,19 @@ def test_batchnorm_cnn_is_what_its_docstring_says():
     torch.testing.assert_close(network(images), expected)
 
 
-def test_small_cnn_is_what_its_docstring_says():
+@pytest.mark.parametrize("padded", [True, False])
+def test_deep_cnn_is_what_its_docstring_says(padded):
     torch.manual_seed(0)
-    network = built("model=small_cnn", "model.channels=[3,4,5]", "model.kernels=[5,2,3]").train()
+    sizes = ["model.channels=[3,4,5,6]", "model.kernels=[5,3,2,3]", "model.pooled=[1,3]"]
+    network = built("model=deep_cnn", f"model.padded={padded}", *sizes).train()
     images = torch.rand(5, 1, 28, 28)
     maps = images
     convolutions, norms = layers_of(network, nn.Conv2d), layers_of(network, nn.BatchNorm2d)
+    assert len(convolutions) == len(norms) == 4
     for k, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
-        maps = F.conv2d(maps, convolution.weight)
-        maps = F.relu(normalised(F.max_pool2d(maps, 2) if k < 2 else maps, norm))
+        maps = F.conv2d(maps, convolution.weight, padding=1 if padded and k else 0)
+        maps = F.relu(normalised(F.max_pool2d(maps, 2) if k in (0, 2) else maps, norm))
+    assert maps.shape == ((5, 6, 6, 6) if padded else (5, 6, 2, 2))
     (last,) = layers_of(network, nn.Linear)
     torch.testing.assert_close(network(images), last(maps.mean((2, 3))))
 
@@ -263,11 +269,12 @@ def test_torch_init_is_the_default_of_torch():
         assert torch.equal(layer.bias, reference.bias)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("linear", "small_cnn")])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "linear"])
 def test_dropout_silences_its_share_in_training_and_nothing_in_evaluation(name):
     share = 0.25
     torch.manual_seed(0)
-    network = built(f"model={name}", f"model.dropout={share}", "model.width=1024")
+    wide = "model.channels=[4,4,4,1024]" if name == "deep_cnn" else "model.width=1024"
+    network = built(f"model={name}", f"model.dropout={share}", wide)
     inputs, outputs = [], []
     dropouts = [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
     for layer in dropouts:

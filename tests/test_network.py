@@ -108,11 +108,11 @@ def test_each_shipped_network_answers_as_its_module_does(
     """Trained, since first weights give nearly the same logits to all images."""
     data = ["data=idx_folder", f"data.root={folder}", "data.folder=images", "data.batch_size=10"]
     more = []
-    if "fast" in choice or "handwriting" in choice:  # their learning rate is for 60,000 images
-        more = ["optimizer.lr=0.002", "data.max_shift=0", "trainer.max_epochs=12"]
-    if "handwriting" in choice:
-        none = ("val_fraction", "max_turn", "max_slant", "max_bend", "max_pen")
-        more += [f"data.{each}=0" for each in none]
+    ours = ("fast", "best", "small", "handwriting")
+    if choice.startswith(tuple(f"experiment={each}" for each in ours)):
+        # Their learning rate is for 60,000 images, and 300 moved ones are too few to learn from.
+        none = ("val_fraction", "max_shift", "max_turn", "max_slant", "max_bend", "max_pen")
+        more = ["optimizer.lr=0.002", "trainer.max_epochs=12", *(f"data.{each}=0" for each in none)]
     run = train_run(folder / choice, choice, *data, "trainer.max_epochs=5", *more)
     model = load_model(run)
     images, _ = read_split(folder / "images", "t10k", TEN, sha256={})
@@ -126,7 +126,10 @@ def test_each_shipped_network_answers_as_its_module_does(
     """
     logits, probs = map(np.array, in_page(window, model, images, script))
     expected = logits_of(model, images)
-    fewest = 5 if choice.endswith("small_cnn") else 10  # it sees no places, which tell these apart
+    averaged = (
+        "deep_cnn" in choice or "small" in choice
+    )  # it sees no places, which tell these apart
+    fewest = 5 if averaged else 10
     assert len(set(expected.argmax(axis=1))) >= fewest
     np.testing.assert_allclose(logits, expected, atol=TOLERANCE, rtol=0)
     softmax = torch.from_numpy(expected).double().softmax(dim=1).numpy()

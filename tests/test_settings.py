@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 
 import beartype.door
 import pytest
@@ -10,6 +11,7 @@ from lightning.pytorch import Trainer
 
 from mnist_lab.settings.build import build
 from mnist_lab.settings.check import BUILDABLE, check
+from mnist_lab.settings.compose import checked, compose
 from mnist_lab.settings.groups import conf_dir
 from mnist_lab.settings.table import DIGESTS, SETTINGS, leaves, nearest
 from mnist_lab.ui.errors import Refused
@@ -134,6 +136,31 @@ def test_what_excludes_each_other_is_refused():
     check({"trainer": {"overfit_batches": 1, "limit_train_batches": 1.0, "max_epochs": 3}})
     with pytest.raises(Refused, match=r"check_val_every_n_epoch=3: must be at most .*max_epochs=2"):
         check({"trainer": {"check_val_every_n_epoch": 3, "max_epochs": 2}})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("pooled_cnn", {"kernels": [5]}, "model.kernels=[5]: must be one for each entry of"),
+        ("pooled_cnn", {"kernels": [15, 8]}, "model.kernels=[15, 8]: nothing of 28x28 pixels"),
+        (
+            "deep_cnn",
+            {"pooled": [2, 5]},
+            "model.pooled=[2, 5]: must be numbers of convolutions, of",
+        ),
+        (
+            "deep_cnn",
+            {"pooled": [1, 2, 3, 4], "padded": False},
+            "model.kernels=[5, 3, 3, 3]: nothing",
+        ),
+    ],
+)
+def test_convolutions_fit_into_the_image(name, settings, message):
+    config = compose([f"model={name}"])
+    model = {**checked(config)["model"], **settings}
+    with pytest.raises(Refused, match=re.escape(message)):
+        check({"model": model})
+    check({"model": {**model, "kernels": checked(config)["model"]["kernels"], "pooled": [1, 2]}})
 
 
 def test_a_message_names_setting_value_and_range():

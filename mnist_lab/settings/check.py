@@ -29,10 +29,10 @@ BUILDABLE = frozenset(
         "mnist_lab.models.batchnorm_cnn.BatchNormCNN",
         "mnist_lab.models.batchnorm_mlp.BatchNormMLP",
         "mnist_lab.models.cnn.CNN",
+        "mnist_lab.models.deep_cnn.DeepCNN",
         "mnist_lab.models.linear.Linear",
         "mnist_lab.models.mlp.MLP",
         "mnist_lab.models.pooled_cnn.PooledCNN",
-        "mnist_lab.models.small_cnn.SmallCNN",
         "mnist_lab.optim.optimizers.Adam",
         "mnist_lab.optim.optimizers.AdamW",
         "mnist_lab.optim.optimizers.RMSprop",
@@ -190,19 +190,33 @@ def check_patience(config: Mapping[str, Any]) -> None:
 
 
 def check_kernels(model: Mapping[str, Any]) -> None:
-    """Each convolution has a kernel, and 28x28 pixels are enough for all of them."""
+    """Each convolution has a kernel, and 28x28 pixels are enough for all of them.
+
+    Where a network has neither `pooled` nor `padded`, pooling follows each, and none is padded.
+    """
     channels, kernels, side = model["channels"], model["kernels"], 28
+    every = range(1, len(channels) + 1)
+    pooled, padded = model.get("pooled", every), model.get("padded", False)
     if len(kernels) != len(channels):
         raise Refused(
             f"model.kernels={as_typed(kernels)}: must be one for each entry of "
             f"model.channels={as_typed(channels)}."
         )
-    for kernel in kernels:
-        side = (side - kernel + 1) // 2  # the convolution takes kernel - 1, pooling halves
-    if side < 1:
+    if max(pooled) > len(channels):
         raise Refused(
-            f"model.kernels={as_typed(kernels)}: nothing of 28x28 pixels is left after these."
+            f"model.pooled={as_typed(pooled)}: must be numbers of convolutions, of which there are "
+            f"{len(channels)}."
         )
+    for k, kernel in enumerate(kernels, start=1):
+        side -= kernel - 1
+        if padded and k > 1:
+            side += 2 * (kernel // 2)
+        if k in pooled:
+            side //= 2
+        if side < 1:
+            raise Refused(
+                f"model.kernels={as_typed(kernels)}: nothing of 28x28 pixels is left after these."
+            )
 
 
 def check_digests(name: str, value: object) -> None:

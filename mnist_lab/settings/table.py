@@ -65,6 +65,10 @@ SETTINGS: dict[str, Setting] = {
     ),
     "model.channels": whole("feature maps of each convolution", 1, 4096, many=True, max_items=13),
     "model.kernels": whole("pixels a side of each convolution", 1, 28, many=True),
+    "model.padded": flag("all convolutions but the first keep the size of their maps"),
+    "model.pooled": whole(
+        "convolutions, counted from 1, that 2x2 max-pooling follows", 1, 13, many=True
+    ),
     "model.crop": whole("pixels of each edge of an image that are not looked at", 0, 12),
     "model.noise": number(
         "standard deviation of Gaussian noise on pixels and hidden units, in training", 0, 10
