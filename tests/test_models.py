@@ -42,7 +42,7 @@ NUM_PARAMS = {
     "experiment=fast_994": 130_866,
     "experiment=best_mlp": 1_865_738,
     "experiment=best_cnn": 279_402,
-    "experiment=small_99": 1_660,
+    "experiment=small_99": 1_956,
     "experiment=small_994": 6_926,
     "experiment=handwriting": 130_698,
 }
