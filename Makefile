@@ -16,7 +16,8 @@ test-all: .venv/ready
 
 # Every link, picture and command of the pages.
 docs-check: .venv/ready
-	$(BIN)/python -m pytest tests/test_docs.py tests/test_yours.py tests/test_trouble.py $(ARGS)
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_yours.py tests/test_trouble.py \
+		tests/test_api.py::test_every_snippet_of_the_page_runs tests/test_notebooks.py $(ARGS)
 
 # Speed beside a bare loop, plain Lightning and Keras; ARGS=--help says what can be chosen.
 bench: .venv/ready .venv-bench/ready

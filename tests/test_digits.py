@@ -42,7 +42,13 @@ def overlap(a, b):
     return both / (a[2] * a[3] + b[2] * b[3] - both)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in NO_DIGITS])
+SLOW = {"table_12_megapixels": [pytest.mark.slow]}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=SLOW.get(kind, [])) for kind in KINDS if kind not in NO_DIGITS],
+)
 def test_digits_are_found_where_they_are(kind, mnist_5k):
     """Of four pictures a kind at most one is missed; the docs have figures of a hundred."""
     images, labels = mnist_5k.train_images[NUM_TRAIN:], mnist_5k.train_labels[NUM_TRAIN:]

@@ -43,7 +43,7 @@ NUM_PARAMS = {
     "experiment=best_mlp": 1_865_738,
     "experiment=best_cnn": 279_402,
     "experiment=small_99": 1_956,
-    "experiment=small_994": 6_926,
+    "experiment=small_994": 14_650,
     "experiment=handwriting": 130_698,
 }
 MODELS = choices("model")

@@ -168,7 +168,10 @@ def check_tuning(probe):
 CHECKS = (check_first_network, check_dropout, check_cnn, check_tuning)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n[0] in "23" else []) for n in NAMES],
+)
 @pytest.mark.usefixtures("mnist_5k")
 def test_runs_and_keeps_its_word(name, tmp_path):
     notebook = read(name)

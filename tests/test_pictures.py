@@ -157,9 +157,9 @@ def all_at_once(image, rng, folder):
     "disturbed",
     [
         pytest.param(enlarged_4_to_20, marks=pytest.mark.slow),
-        turned_in_exif,
-        inverted,
-        shifted,
+        pytest.param(turned_in_exif, marks=pytest.mark.slow),
+        pytest.param(inverted, marks=pytest.mark.slow),
+        pytest.param(shifted, marks=pytest.mark.slow),
         on_paper,
         pytest.param(all_at_once, marks=pytest.mark.slow),
     ],
@@ -184,6 +184,7 @@ def eight(height, pen):
     return np.where(np.pad(ink, margin), 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_an_eight_of_any_height_and_pen_is_an_eight(network):
     files = [np.asarray(Image.open(PICTURES / f"eight_{height}.png")) for height in (20, 21)]
     heights = [*range(10, 80), *range(80, 401, 9)]

@@ -73,8 +73,15 @@ def test_the_pool_decides_the_same(undisturbed, settings, tmp_path):
         assert weights(job.parent) == weights(undisturbed[0] / job.parent.name)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("number", [5, 6])
+@pytest.mark.parametrize(
+    ("number", "signum"),
+    [
+        (5, signal.SIGKILL),
+        (6, signal.SIGTERM),
+        pytest.param(5, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(6, signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_or_killed_it_ends_with_the_same_decisions(
     undisturbed, settings, signum, number, tmp_path
 ):

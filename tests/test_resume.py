@@ -127,7 +127,7 @@ def test_the_same_command_in_a_fresh_process_gives_the_same_bits(whole, command,
     ("signum", "code", "state"),
     [
         (signal.SIGTERM, 128 + signal.SIGTERM, "interrupted"),
-        (signal.SIGINT, 128 + signal.SIGINT, "interrupted"),
+        pytest.param(signal.SIGINT, 128 + signal.SIGINT, "interrupted", marks=pytest.mark.slow),
         (signal.SIGKILL, -signal.SIGKILL, "crashed"),
     ],
     ids=["SIGTERM", "Ctrl-C", "kill -9"],

@@ -123,7 +123,13 @@ def test_the_same_results_in_the_same_order_lead_to_the_same_questions(undisturb
 
 
 @pytest.mark.parametrize(
-    ("number", "launcher"), [(7, POOL), (21, POOL), (21, ())], ids=["drawn", "asked", "in turn"]
+    ("number", "launcher"),
+    [
+        pytest.param(7, POOL, marks=pytest.mark.slow),
+        (21, POOL),
+        pytest.param(21, (), marks=pytest.mark.slow),
+    ],
+    ids=["drawn", "asked", "in turn"],
 )
 def test_killed_it_goes_on_with_the_same_trials_each_told_once(
     undisturbed, settings, number, launcher, tmp_path
