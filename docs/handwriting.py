@@ -192,9 +192,10 @@ python docs/handwriting.py --count {count} --seed {seed}
 ```
 
 Each cell: **right / wrong / unsure**. Wrong: a wrong answer that is not said to be unsure,
-something else taken for a digit, or a digit missed. Unsure: the network is, of one of the digits,
-or one is said to be several that touch. "Not read": no digit was found, so no network was asked; of
-pictures without any ({", ".join(sorted(WITHOUT_DIGIT))}) that is right, or else unsure.
+something else taken for a digit, or a digit missed. Unsure: the network is unsure of one of the
+digits, or one is reported as several that touch. "Not read": no digit was found, so no network was
+asked; of pictures without a digit ({", ".join(sorted(WITHOUT_DIGIT))}) that is the right
+result, and unsure the next best.
 
 {chr(10).join(lines)}
 

@@ -49,7 +49,7 @@ SETTINGS: dict[str, Setting] = {
         "pixels by which each training image is moved at most, anew in each epoch", 0, 14
     ),
     "data.max_turn": number("degrees by which it is turned at most, likewise", 0, 180),
-    "data.max_slant": number("degrees by which what was upright in it leans at most", 0, 60),
+    "data.max_slant": number("degrees by which an image's upright strokes lean at most", 0, 60),
     "data.max_bend": number("pixels by which a part of it is moved against the others", 0, 14),
     "data.max_pen": number(
         "pixels by which its strokes become broader, or narrower by half of them", 0, 1.5
