@@ -135,7 +135,7 @@ def draw(kept: Sequence[Record]) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
     for axis, name in zip(axes, ("seconds of training", "parameters"), strict=True):
         places = [
             one.verdict.seconds.mean if axis is axes[0] else one.verdict.num_params for one in kept
@@ -148,24 +148,24 @@ def draw(kept: Sequence[Record]) -> None:
             beside = [
                 other
                 for other, there in zip(kept, places, strict=True)
-                if other is not one and 1 / 2 < there / at < 2
+                if other is not one and 1 / 1.6 < there / at < 1.6
             ]  # names of these would be written over each other
             lower = any(other.verdict.acc.mean > verdict.acc.mean for other in beside)
             axis.annotate(
                 one.claim.name,
                 (at, wrong + spread if lower else wrong - spread),
-                xytext=(0, -5 if lower else 5),
+                xytext=(12, -5) if lower else (-12, 5),
                 textcoords="offset points",
                 ha="center",
                 va="top" if lower else "bottom",
-                fontsize=9,
+                fontsize=8.5,
             )
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlabel(name)
         axis.grid(visible=True, which="both", alpha=0.25)
         low, high = axis.get_xlim()
-        room = (high / low) ** 0.08  # for the outermost names
+        room = (high / low) ** 0.1  # for the outermost names
         axis.set_xlim(low / room, high * room)
         axis.xaxis.set_major_formatter("{x:,.0f}")
     axes[0].margins(y=0.12)
