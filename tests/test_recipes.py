@@ -16,7 +16,7 @@ from mnist_lab.settings import groups
 from mnist_lab.settings.build import Rehearsal, build
 from mnist_lab.settings.compose import checked, compose, dropped_lines
 from mnist_lab.settings.groups import choices, conf_dir
-from mnist_lab.settings.table import leaves
+from mnist_lab.settings.table import as_typed, leaves
 from mnist_lab.ui.errors import Failed, Refused
 
 TRAIN = "mnist_lab.train"
@@ -62,7 +62,7 @@ def test_every_recipe_with_every_choice(recipe, group):
             (line,) = told
             assert line.startswith(f"experiment={recipe}: {group}={choice} drops ")
             for name, value in sets[group].items():
-                assert f"{name}={value}" in line
+                assert f"{name}={as_typed(value)}" in line
             lr = (own if group == "optimizer" else alone["optimizer"])["lr"]
             assert line.endswith(f" of {named[group]}; lr {lr:g} is in force")
         else:
