@@ -126,10 +126,8 @@ def test_each_shipped_network_answers_as_its_module_does(
     """
     logits, probs = map(np.array, in_page(window, model, images, script))
     expected = logits_of(model, images)
-    averaged = (
-        "deep_cnn" in choice or "small" in choice
-    )  # it sees no places, which tell these apart
-    fewest = 5 if averaged else 10
+    # The mean of a map knows no places, which tell these digits apart.
+    fewest = 5 if choice.endswith(("deep_cnn", "best_cnn", "small_99", "small_994")) else 10
     assert len(set(expected.argmax(axis=1))) >= fewest
     np.testing.assert_allclose(logits, expected, atol=TOLERANCE, rtol=0)
     softmax = torch.from_numpy(expected).double().softmax(dim=1).numpy()

@@ -142,7 +142,8 @@ def test_what_excludes_each_other_is_refused():
     ("name", "settings", "message"),
     [
         ("pooled_cnn", {"kernels": [5]}, "model.kernels=[5]: must be one for each entry of"),
-        ("pooled_cnn", {"kernels": [15, 8]}, "model.kernels=[15, 8]: nothing of 28x28 pixels"),
+        ("pooled_cnn", {"kernels": [15, 8]}, "model.kernels=[15, 8]: nothing of the image"),
+        ("batchnorm_cnn", {"crop": 11}, "model.kernels=[5, 3]: nothing of the image"),
         (
             "deep_cnn",
             {"pooled": [2, 5]},
@@ -156,11 +157,10 @@ def test_what_excludes_each_other_is_refused():
     ],
 )
 def test_convolutions_fit_into_the_image(name, settings, message):
-    config = compose([f"model={name}"])
-    model = {**checked(config)["model"], **settings}
+    model = checked(compose([f"model={name}"]))["model"]
+    check({"model": model})
     with pytest.raises(Refused, match=re.escape(message)):
-        check({"model": model})
-    check({"model": {**model, "kernels": checked(config)["model"]["kernels"], "pooled": [1, 2]}})
+        check({"model": {**model, **settings}})
 
 
 def test_a_message_names_setting_value_and_range():

@@ -194,7 +194,7 @@ def check_kernels(model: Mapping[str, Any]) -> None:
 
     Where a network has neither `pooled` nor `padded`, pooling follows each, and none is padded.
     """
-    channels, kernels, side = model["channels"], model["kernels"], 28
+    channels, kernels, side = model["channels"], model["kernels"], 28 - 2 * model.get("crop", 0)
     every = range(1, len(channels) + 1)
     pooled, padded = model.get("pooled", every), model.get("padded", False)
     if len(kernels) != len(channels):
@@ -215,7 +215,7 @@ def check_kernels(model: Mapping[str, Any]) -> None:
             side //= 2
         if side < 1:
             raise Refused(
-                f"model.kernels={as_typed(kernels)}: nothing of 28x28 pixels is left after these."
+                f"model.kernels={as_typed(kernels)}: nothing of the image is left after these."
             )
 
 
