@@ -182,6 +182,7 @@ def stage_some(folder: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+@pytest.mark.slow
 def test_a_round_of_real_competitors_and_its_page(tmp_path: Path) -> None:
     stage_some(tmp_path)
     work = work_of(["experiment=mlp_25x2"], tmp_path, num_images=500, plan=(4, 1))

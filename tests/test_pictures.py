@@ -153,16 +153,10 @@ def all_at_once(image, rng, folder):
     return stored(turned, folder, "jpeg", quality=90, exif=exif(orientation))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "disturbed",
-    [
-        pytest.param(enlarged_4_to_20, marks=pytest.mark.slow),
-        pytest.param(turned_in_exif, marks=pytest.mark.slow),
-        pytest.param(inverted, marks=pytest.mark.slow),
-        pytest.param(shifted, marks=pytest.mark.slow),
-        on_paper,
-        pytest.param(all_at_once, marks=pytest.mark.slow),
-    ],
+    [enlarged_4_to_20, turned_in_exif, inverted, shifted, on_paper, all_at_once],
     ids=lambda disturbed: disturbed.__name__,
 )
 def test_disturbed_digits_are_read_as_well_as_clean_ones(network, disturbed, mnist_5k, tmp_path):

@@ -125,6 +125,7 @@ def test_a_claim_can_be_met(name):
     assert claim.elsewhere
 
 
+@pytest.mark.slow
 def test_a_record_goes_on_where_it_stopped(tmp_path, tiny, monkeypatch, capsys):
     """Two of three seeds first; then the third alone is trained, and the mark judged."""
     folder = tmp_path / "records"
