@@ -137,20 +137,18 @@ def draw(kept: Sequence[Record]) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
     for axis, name in zip(axes, ("seconds of training", "parameters"), strict=True):
-        places = [
+        across = [
             one.verdict.seconds.mean if axis is axes[0] else one.verdict.num_params for one in kept
         ]
-        for one, at in zip(kept, places, strict=True):
+        for one, at in zip(kept, across, strict=True):
             verdict = one.verdict
             wrong, spread = 100 * (1 - verdict.acc.mean), 100 * verdict.acc.sd
             colour = "tab:blue" if verdict.holds else "tab:red"
             axis.errorbar(at, wrong, spread, fmt="o", color=colour, capsize=3)
-            beside = [
-                other
-                for other, there in zip(kept, places, strict=True)
-                if other is not one and 1 / 1.6 < there / at < 1.6
-            ]  # names of these would be written over each other
-            lower = any(other.verdict.acc.mean > verdict.acc.mean for other in beside)
+            lower = any(  # than one so near that the names would be written over each other
+                other.verdict.acc.mean > verdict.acc.mean and 1 / 1.6 < there / at < 1.6
+                for other, there in zip(kept, across, strict=True)
+            )
             axis.annotate(
                 one.claim.name,
                 (at, wrong + spread if lower else wrong - spread),
