@@ -32,6 +32,7 @@ class Claim:
         seconds: what the mean of the seconds of training must lie below; None: any.
         num_params: what the number of parameters must not exceed; None: any.
         elsewhere: what others have reached, with the source.
+        remark: where the record departs from the rules of the page.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Claim:
     seconds: float | None
     num_params: int | None
     elsewhere: str
+    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
